@@ -1,0 +1,110 @@
+"""The command line: `cuvee up | down | status | demo | fetch-java`."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cuvee.errors import CuveeError
+from cuvee.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Run Cuvée on this machine.")
+console = Console()
+
+
+def _told_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Our own errors end the command with their message and exit status 1, not with a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CuveeError as error:
+            Console(stderr=True).print(f"[bold red]{error.kind}[/]: {error}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+@app.command()
+@_told_plainly
+def up() -> None:
+    """Start everything and wait until all of it is healthy."""
+    from cuvee.stack import lifecycle
+
+    lifecycle.up(Settings.load(), console)
+
+
+@app.command()
+@_told_plainly
+def down() -> None:
+    """Stop everything; data stays."""
+    from cuvee.stack import lifecycle
+
+    lifecycle.down(Settings.load(), console)
+    console.print("Stopped. `make demo` or `cuvee up` starts it again with all its data.")
+
+
+@app.command()
+@_told_plainly
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show every process: state, health, memory, address. Exit status 1 if one is not healthy."""
+    from cuvee.stack import lifecycle
+
+    rows = lifecycle.status(Settings.load())
+    healthy = all(row.healthy for row in rows)
+    memory = sum(row.memory_bytes for row in rows)
+    if as_json:
+        found = {"healthy": healthy, "memory_bytes": memory, "processes": [dataclasses.asdict(row) for row in rows]}
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        table = Table("process", "state", "healthy", "pid", "up", "memory", "address", box=None)
+        for row in rows:
+            mark = "[green]yes[/]" if row.healthy else "[red]no[/]"
+            size = f"{row.memory_bytes / 1e6:.0f} MB"
+            table.add_row(row.name, row.state, mark, str(row.pid or ""), f"{row.uptime_seconds} s", size, row.url)
+        console.print(table)
+        console.print(f"{memory / 1e9:.2f} GB in all")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_told_plainly
+def demo() -> None:
+    """Start everything, ingest the sample documents, train the wine model, ask and predict; leave it running."""
+    from cuvee.stack import demo as demonstration
+
+    demonstration.run(Settings.load(), console)
+
+
+@app.command()
+@_told_plainly
+def migrate() -> None:
+    """Bring the database to the newest schema and record the first API key (compose does it before the services)."""
+    from cuvee import keys, migrations
+    from cuvee.database import connect
+
+    settings = Settings.load()
+    engine = connect(settings.resolved_database_url)
+    migrations.upgrade(engine)
+    if settings.api_key:
+        keys.ensure(engine, "first", settings.api_key.get_secret_value())
+
+
+@app.command("fetch-java")
+@_told_plainly
+def fetch_java() -> None:
+    """Download a Java 17 runtime into data/java (needs the internet)."""
+    from cuvee.stack import java
+
+    console.print(f"Java is in {java.fetch(Settings.load())}")
+
+
+if __name__ == "__main__":
+    app()

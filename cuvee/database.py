@@ -1,0 +1,212 @@
+"""The record: PostgreSQL tables, transactions, advisory locks and notifications."""
+
+import hashlib
+import logging
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import psycopg2.extensions
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+log = logging.getLogger(__name__)
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+_now = sa.func.now()
+_Time = sa.DateTime(timezone=True)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("document_id", sa.Text, primary_key=True, comment="SHA-256 of topic, segment, uri and content"),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("segment", sa.Text, nullable=False),
+    sa.Column("uri", sa.Text, nullable=False, comment="where the document came from, within its topic and segment"),
+    sa.Column("title", sa.Text),
+    sa.Column("media_type", sa.Text),
+    sa.Column("sha256", sa.Text, nullable=False, comment="of the raw bytes; their key in object storage"),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, comment="why it failed, in words for its owner"),
+    sa.Column("text_sha256", sa.Text, comment="of the cleaned text in object storage, which character spans refer to"),
+    sa.Column("pages", sa.Integer),
+    sa.Column("chars", sa.Integer),
+    sa.Column("chunks", sa.Integer),
+    sa.Column("landed_at", _Time, nullable=False, server_default=_now),
+    sa.Column("updated_at", _Time, nullable=False, server_default=_now),
+    sa.Column("indexed_at", _Time),
+    sa.CheckConstraint("state in ('landed', 'indexed', 'failed', 'superseded', 'deleted')", name="state"),
+    sa.Index("documents_place_idx", "topic", "segment", "uri"),
+    sa.Index("documents_state_idx", "state"),
+)
+
+index_generations = sa.Table(
+    "index_generations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("manifest_sha256", sa.Text, nullable=False),
+    sa.Column("embedder", sa.Text, nullable=False),
+    sa.Column("documents", sa.Integer, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False),
+    sa.Column("published_at", _Time, nullable=False, server_default=_now),
+    sa.CheckConstraint("state in ('published', 'retired')", name="state"),
+    sa.Index("index_generations_published_key", "state", unique=True, postgresql_where=sa.text("state = 'published'")),
+)
+
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("question_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("asked_at", _Time, nullable=False, server_default=_now),
+    sa.Column("key_id", sa.Integer, nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("topic", sa.Text),
+    sa.Column("segment", sa.Text),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("refused", sa.Boolean, nullable=False),
+    sa.Column("sentences", JSONB, nullable=False),
+    sa.Column("sources", JSONB, nullable=False),
+    sa.Column("versions", JSONB, nullable=False),
+    sa.Column("timings_ms", JSONB, nullable=False),
+    sa.Index("questions_asked_at_idx", "asked_at"),
+)
+
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("prediction_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("predicted_at", _Time, nullable=False, server_default=_now),
+    sa.Column("key_id", sa.Integer, nullable=False),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("sample", JSONB, nullable=False),
+    sa.Column("quality", sa.Double, nullable=False),
+    sa.Index("predictions_predicted_at_idx", "predicted_at"),
+)
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("promotion_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("artefact", sa.Text, nullable=False, comment="what is served: wine-quality, index, ..."),
+    sa.Column("challenger", sa.Text, nullable=False),
+    sa.Column("champion", sa.Text, comment="served before; null: nothing was, the challenger met the baseline"),
+    sa.Column("promoted", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("evidence", JSONB, nullable=False),
+    sa.Column("decided_at", _Time, nullable=False, server_default=_now),
+    sa.UniqueConstraint("artefact", "challenger"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("key_sha256", sa.Text, nullable=False, unique=True),
+    sa.Column("scopes", ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("revoked_at", _Time),
+)
+
+INDEX_CHANNEL = "cuvee_index"
+MODEL_CHANNEL = "cuvee_model"
+
+
+def connect(url: str, pool_size: int = 5) -> sa.Engine:
+    """An engine whose pooled connections are tested before use, so that a restarted server is no error."""
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=pool_size, max_overflow=pool_size)
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def single_writer(engine: sa.Engine, name: str) -> Iterator[None]:
+    """Hold the advisory lock `name` on a connection of its own; wait for whoever holds it.
+
+    The server frees the lock when the holder's connection ends, also by `kill -9`.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(_lock_key(name))))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(_lock_key(name))))
+
+
+def notify(connection: sa.Connection, channel: str, payload: str) -> None:
+    """Queue a notification that listeners get when, and only if, this transaction commits."""
+    connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
+
+
+class Listener(threading.Thread):
+    """Calls `on_change` after each notification, after each (re)connection, and every `check_seconds`.
+
+    A notification only says "look": the callback reads the state itself, so one that was missed while
+    the connection was down costs nothing.
+    """
+
+    def __init__(self, url: str, channel: str, on_change: Callable[[], None], check_seconds: float = 30.0) -> None:
+        super().__init__(name=f"listen-{channel}", daemon=True)
+        self._dsn = sa.engine.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._channel = channel
+        self._on_change = on_change
+        self._check_seconds = check_seconds
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except psycopg2.Error as error:
+                log.warning(
+                    "listener %s lost its connection, trying again in 1 s: %s", self._channel, str(error).strip()
+                )
+                self._stopping.wait(1.0)
+
+    def _listen(self) -> None:
+        connection = psycopg2.connect(self._dsn)
+        try:
+            connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
+            with connection.cursor() as cursor:
+                cursor.execute(f'LISTEN "{self._channel}"')
+            self._changed()
+            waited = 0.0
+            while not self._stopping.is_set():
+                if select.select([connection], [], [], 0.5)[0]:
+                    connection.poll()
+                    notified = bool(connection.notifies)
+                    connection.notifies.clear()
+                    if notified:
+                        self._changed()
+                        waited = 0.0
+                else:
+                    waited += 0.5
+                    if waited >= self._check_seconds:
+                        self._changed()
+                        waited = 0.0
+        finally:
+            connection.close()
+
+    def _changed(self) -> None:
+        # The listener must outlive any one failed reload: what is served goes on, and the next check tries again.
+        try:
+            self._on_change()
+        except Exception:
+            log.exception("reload after a notification on %s failed; what was served before goes on", self._channel)

@@ -1,0 +1,131 @@
+"""The MLflow model registry, as far as promotion and serving need it: versions and the alias `champion`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException, RestException
+
+from cuvee.errors import NotFoundError, NotReadyError
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    run_id: str
+    source: str
+    tags: dict[str, str]
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+    @property
+    def identity(self) -> str:
+        """Distinct for ever, also where a model was deleted and its versions count from 1 again."""
+        return f"{self.version}@{self.run_id}"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """The run that made a version."""
+
+    run_id: str
+    experiment_id: str
+    metrics: dict[str, float]
+
+
+class Registry:
+    """Thin adapter: MLflow's errors become ours, its records become frozen values."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        # A bar of a second's download is hundreds of lines in a task's log.
+        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._uri = tracking_uri
+
+    def champion(self, name: str) -> RegisteredVersion | None:
+        """The version that carries the alias; None when there is none yet.
+
+        Raises:
+            NotReadyError: the MLflow server does not answer.
+        """
+        try:
+            with self._answering():
+                return _version(self._client.get_model_version_by_alias(name, CHAMPION))
+        except RestException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def version(self, name: str, number: int) -> RegisteredVersion:
+        """Raises NotFoundError when there is no such version, NotReadyError when MLflow does not answer."""
+        try:
+            with self._answering():
+                return _version(self._client.get_model_version(name, str(number)))
+        except RestException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise NotFoundError(f"MLflow at {self._uri} has no version {number} of {name}.") from error
+
+    def find(self, name: str, tags: dict[str, str]) -> RegisteredVersion | None:
+        """The newest version with all these tags: how a repeated step finds what it already registered."""
+        with self._answering():
+            versions = [_version(found) for found in self._client.search_model_versions(f"name = '{name}'")]
+        matching = [version for version in versions if tags.items() <= version.tags.items()]
+        return max(matching, key=lambda version: version.version, default=None)
+
+    def run(self, version: RegisteredVersion) -> TrainingRun:
+        with self._answering():
+            found = self._client.get_run(version.run_id)
+        return TrainingRun(found.info.run_id, found.info.experiment_id, dict(found.data.metrics))
+
+    def download(self, version: RegisteredVersion, folder: Path) -> Path:
+        """Copy the version's files into `folder`; where they are."""
+        with self._answering():
+            # Of a `models:/` address MLflow would ask the process-wide server instead of this one.
+            stored = self._client.get_model_version_download_uri(version.name, str(version.version))
+            copied = mlflow.artifacts.download_artifacts(
+                artifact_uri=stored, dst_path=str(folder), tracking_uri=self._uri
+            )
+        return Path(copied)
+
+    def promote(self, version: RegisteredVersion) -> None:
+        """Move the alias; repeating it changes nothing."""
+        with self._answering():
+            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+
+    def tag(self, version: RegisteredVersion, tags: dict[str, str]) -> None:
+        with self._answering():
+            for key, value in tags.items():
+                self._client.set_model_version_tag(version.name, str(version.version), key, value)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """A server that cannot be reached is NotReadyError; what it answers with, also an error, passes."""
+        try:
+            yield
+        except RestException:
+            raise
+        except MlflowException as error:
+            raise NotReadyError(f"MLflow does not answer at {self._uri}: {error.message}") from error
+
+
+def _version(found: Any) -> RegisteredVersion:
+    return RegisteredVersion(
+        found.name,
+        int(found.version),
+        str(found.run_id),
+        str(found.source),
+        {str(k): str(v) for k, v in found.tags.items()},
+    )

@@ -1,0 +1,178 @@
+"""What both FastAPI services share: errors with the right status, API keys, health, metrics, limits on input."""
+
+import logging
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cuvee.errors import CuveeError
+from cuvee.keys import Caller, KeyRing
+from cuvee.keys import Scope as KeyScope
+from cuvee.telemetry import expose_metrics
+
+log = logging.getLogger(__name__)
+
+STATUS_BY_KIND = {
+    "invalid_input": 422,
+    "unreadable_document": 422,
+    "data_quality": 422,
+    "too_large": 413,
+    "not_found": 404,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_ready": 503,
+}
+_KIND_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class ErrorDetail(BaseModel):
+    type: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+class Liveness(BaseModel):
+    status: str = "alive"
+
+
+def error_response(status: int, kind: str, message: str) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status == 503:
+        headers["Retry-After"] = "2"
+    body = ErrorBody(error=ErrorDetail(type=kind, message=message))
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
+
+
+def _on_cuvee_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, CuveeError)
+    status = STATUS_BY_KIND.get(error.kind, 500)
+    if status == 500:
+        log.error("request failed: %s", error, exc_info=error)
+    return error_response(status, error.kind, str(error))
+
+
+def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    parts = []
+    for problem in error.errors()[:10]:
+        where = ".".join(str(part) for part in problem["loc"] if part != "body")
+        came = problem.get("input")
+        told = (
+            f", not {came!r}"[:60]
+            if isinstance(came, str | int | float | None) and problem["type"] != "missing"
+            else ""
+        )
+        parts.append(f"{where or 'body'}: {problem['msg']}{told}")
+    return error_response(422, "invalid_input", "; ".join(parts))
+
+
+def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return error_response(error.status_code, _KIND_BY_STATUS.get(error.status_code, "http_error"), str(error.detail))
+
+
+def _on_database_down(_: Request, error: Exception) -> JSONResponse:
+    log.error("the database does not answer: %s", error)
+    return error_response(503, "not_ready", "The database does not answer; nothing was recorded. Try again shortly.")
+
+
+def _on_unexpected(_: Request, _error: Exception) -> JSONResponse:
+    # Starlette logs the traceback itself; its text may hold internals, so it stays out of the answer.
+    return error_response(500, "internal_error", "Something broke here; the service's log has the details.")
+
+
+class BodyLimit:
+    """Refuses request bodies over `most_bytes`, also when no length was announced."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        message = f"The request body may have at most {self._most_bytes} bytes."
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._most_bytes:
+            await error_response(413, "too_large", message)(scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            part = await receive()
+            received += len(part.get("body", b""))
+            if received > self._most_bytes:
+                raise HTTPException(413, message)
+            return part
+
+        await self._app(scope, limited, send)
+
+
+_bearer = HTTPBearer(auto_error=False, description="API key, as printed by `make demo`")
+
+
+def caller_with(scope: KeyScope) -> Any:
+    """Dependency: the caller behind the request's API key, which must have `scope`. Needs `app.state.keys`."""
+
+    def authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
+        keys: KeyRing = request.app.state.keys
+        return keys.authenticate(request.headers.get("authorization"), scope)
+
+    return Depends(authenticate)
+
+
+def health_router(readiness: Callable[[FastAPI], BaseModel]) -> APIRouter:
+    """`/health/live` and `/health/ready`; `readiness` names what is served or raises NotReadyError."""
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live", summary="Does the process live?")
+    async def live() -> Liveness:
+        return Liveness()
+
+    @router.get("/ready", summary="Can it answer, and with what?", responses={503: {"model": ErrorBody}})
+    def ready(request: Request) -> Any:
+        return readiness(request.app)
+
+    return router
+
+
+def create_service(
+    title: str, description: str, lifespan: Any, readiness: Callable[[FastAPI], BaseModel], max_request_bytes: int
+) -> FastAPI:
+    """An app with health, metrics, error answers and limits; the caller adds its routers."""
+    errors: dict[int | str, dict[str, Any]] = {code: {"model": ErrorBody} for code in (401, 403, 413, 422, 503)}
+    # Its documentation page brings its own scripts; FastAPI's loads them from elsewhere, which fails offline.
+    app: FastAPI = FastAPIOffline(
+        title=title,
+        description=description,
+        lifespan=lifespan,
+        responses=errors,
+        redoc_url=None,
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+    app.add_middleware(BodyLimit, most_bytes=max_request_bytes)
+    app.add_exception_handler(CuveeError, _on_cuvee_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(OperationalError, _on_database_down)
+    app.add_exception_handler(InterfaceError, _on_database_down)
+    app.add_exception_handler(Exception, _on_unexpected)
+    app.include_router(health_router(readiness))
+    expose_metrics(app)
+    return app

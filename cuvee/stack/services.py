@@ -1,0 +1,61 @@
+"""Asking the two services over HTTP, as any client would."""
+
+from typing import Any
+
+import httpx
+
+from cuvee.errors import CuveeError, NotReadyError
+from cuvee.settings import Settings
+
+
+class ServiceClient:
+    """`rag_service` and `ml_service` of one stack, with its API key."""
+
+    def __init__(self, settings: Settings, api_key: str) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._rag = httpx.Client(base_url=settings.resolved_rag_url, headers=headers, timeout=120)
+        self._ml = httpx.Client(base_url=settings.resolved_ml_url, headers=headers, timeout=30)
+
+    def serves(self, service: str) -> dict[str, Any] | None:
+        """What `/health/ready` of "rag" or "ml" names; None while it serves nothing."""
+        client = self._rag if service == "rag" else self._ml
+        try:
+            answer = client.get("/health/ready")
+        except httpx.HTTPError:
+            return None
+        return dict(answer.json()) if answer.status_code == 200 else None
+
+    def ask(self, question: str, **options: Any) -> dict[str, Any]:
+        return _json(self._rag.post("/ask", json={"question": question, **options}))
+
+    def documents(self, **filters: Any) -> list[dict[str, Any]]:
+        """Every document that matches, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = _json(self._rag.get("/documents", params={"limit": 1000, "offset": len(found), **filters}))
+            found += page["documents"]
+            if not page["documents"] or len(found) >= page["total"]:
+                return found
+
+    def predict(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        return _json(self._ml.post("/predict", json={"samples": samples}))
+
+    def model(self) -> dict[str, Any]:
+        return _json(self._ml.get("/model"))
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    """The body of a success.
+
+    Raises:
+        NotReadyError: status 503.
+        CuveeError: any other status, with the service's own message.
+    """
+    if answer.is_success:
+        return dict(answer.json())
+    try:
+        message = answer.json()["error"]["message"]
+    except (ValueError, KeyError):
+        message = answer.text[:500]
+    raised = NotReadyError if answer.status_code == 503 else CuveeError
+    raise raised(f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {message}")

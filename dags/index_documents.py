@@ -1,0 +1,70 @@
+"""Turn the files in the inbox into a new index generation that `rag_service` answers from.
+
+**When it runs.** As soon as files have settled in `data/inbox/<topic>/<segment>/`, and every hour for whatever an
+earlier run left behind. One run at a time; each takes at most `CUVEE_BATCH_DOCUMENTS` files.
+
+**What it makes.** One row per document in `documents` (*indexed*, or *failed* with a reason that its owner can act
+on), and one index generation, published in one transaction. A document that cannot be read never stops the others.
+
+**When it fails.** Every task can be killed at any point and run again: clear it, or just wait for the retries. Files
+are removed from the inbox only once they are stored and recorded, so nothing is lost.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, dag, task
+
+from cuvee_airflow.retries import RETRIES
+from cuvee_airflow.triggers import InboxTrigger
+
+INBOX = Asset("documents_inbox", watchers=[AssetWatcher(name="inbox", trigger=InboxTrigger())])
+INDEX_GENERATION = Asset("index_generation")
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("7 * * * *", timezone="UTC"), assets=INBOX),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    dagrun_timeout=timedelta(hours=6),
+    doc_md=__doc__,
+    tags=["documents"],
+)
+def index_documents():
+    @task(doc_md="Store each settled file under its SHA-256, record it as *landed*, take it out of the inbox.")
+    def land_documents():
+        from rag_service import pipeline
+
+        return pipeline.land_documents()
+
+    @task.short_circuit(
+        doc_md="Spark: read, clean and chunk every landed document. Nothing landed: the rest is skipped."
+    )
+    def prepare_chunks():
+        from rag_service import pipeline
+
+        batch = pipeline.prepare_chunks()
+        return batch if batch["batch_id"] else None
+
+    @task(doc_md="Spark: one vector per chunk, by the embedder that also embeds the questions.")
+    def embed_chunks(batch):
+        from rag_service import pipeline
+
+        return pipeline.embed_chunks(batch)
+
+    @task(
+        multiple_outputs=True,
+        outlets=[INDEX_GENERATION],
+        doc_md="Build the next generation aside, publish it in one transaction, tell `rag_service`.",
+    )
+    def publish_generation(batch):
+        from rag_service import pipeline
+
+        return pipeline.publish_generation(batch)
+
+    batch = prepare_chunks()
+    land_documents() >> batch
+    publish_generation(embed_chunks(batch))
+
+
+index_documents()

@@ -1,0 +1,79 @@
+"""Train the wine-quality model and promote it if, and only if, it is proven better than the champion.
+
+**When it runs.** Mondays at 03:00 UTC, and by hand: *Trigger*, then choose the parameters in the form.
+
+**What it makes.** A feature table by Spark (rejected rows are kept with their reasons), an MLflow run with metrics,
+plots and the data's checksum beside a dummy baseline, and a version of the registered model `wine-quality`. The alias
+`champion` moves only if a paired bootstrap on the frozen test rows says so; decision and reason are in `promotions`.
+
+**When it fails.** More than `CUVEE_MAX_BAD_ROW_SHARE` of the rows were rejected, or a file breaks its contract: the log
+says which rows and why; mend the CSV and clear the task. The champion stays. Every task is safe to run again.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, get_current_context, task
+
+from cuvee_airflow.retries import RETRIES
+
+WINE_FEATURES = Asset("wine_features")
+WINE_CHAMPION = Asset("wine_champion")
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 3 * * 1", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    dagrun_timeout=timedelta(hours=6),
+    doc_md=__doc__,
+    tags=["wine"],
+    params={
+        "estimator": Param("extra_trees", enum=["extra_trees", "random_forest", "ridge"], title="Estimator"),
+        "n_estimators": Param(
+            200, type="integer", minimum=10, maximum=2000, title="Trees", description="Number of trees; not for ridge."
+        ),
+        "max_features": Param(
+            0.5,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=1,
+            description="Share of features tried at a split.",
+            title="Features per split",
+        ),
+        "min_samples_leaf": Param(2, type="integer", minimum=1, maximum=100, title="Least wines in a leaf"),
+        "alpha": Param(
+            1.0, type="number", exclusiveMinimum=0, maximum=1e6, title="Regularisation", description="Of ridge only."
+        ),
+        "seed": Param(7, type="integer", minimum=0, maximum=2**31 - 1, title="Random seed"),
+    },
+)
+def train_wine():
+    @task(outlets=[WINE_FEATURES], doc_md="Spark: validate, de-duplicate, split by duplicate group, write Parquet.")
+    def prepare_features():
+        from ml_service import pipeline
+
+        return pipeline.prepare_features(run_key=get_current_context()["run_id"])
+
+    @task(multiple_outputs=True, doc_md="Train beside a dummy baseline, log to MLflow, register a version.")
+    def train_candidate(features):
+        from ml_service import pipeline
+
+        context = get_current_context()
+        return pipeline.train_candidate(features, run_key=context["run_id"], params=dict(context["params"]))
+
+    @task(
+        multiple_outputs=True,
+        outlets=[WINE_CHAMPION],
+        doc_md="Compare with the champion on the same test rows.",
+    )
+    def decide_promotion(candidate, features):
+        from ml_service import pipeline
+
+        return pipeline.decide_promotion(candidate, features)
+
+    features = prepare_features()
+    decide_promotion(train_candidate(features), features)
+
+
+train_wine()

@@ -1,0 +1,1 @@
+"""Wine samples in, quality predictions out."""

@@ -1,0 +1,50 @@
+"""The service: `uvicorn --factory ml_service.api.app:create_app`."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from cuvee.database import MODEL_CHANNEL, Listener, connect
+from cuvee.keys import KeyRing
+from cuvee.registry import Registry
+from cuvee.service import create_service
+from cuvee.settings import Settings
+from cuvee.telemetry import configure_logging
+from ml_service.api.routes import model, predict
+from ml_service.api.schemas import Served, failing
+from ml_service.inference import Serving
+
+_CHECK_SECONDS = 5.0
+_DESCRIPTION = "Quality of wines from eleven measurements and their colour, by the model that is champion."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app; settings are read when it is made, connections open when it starts."""
+    configure_logging()
+    chosen = settings or Settings.load()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # By default MLflow's client tries for minutes; here the next check is seconds away.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        engine = connect(chosen.resolved_database_url)
+        serving = Serving(Registry(chosen.resolved_mlflow_uri))
+        app.state.engine, app.state.keys, app.state.serving = engine, KeyRing(engine), serving
+        listener = Listener(chosen.resolved_database_url, MODEL_CHANNEL, serving.refresh, _CHECK_SECONDS)
+        listener.start()
+        yield
+        listener.stop()
+        engine.dispose()
+
+    app = create_service("ml_service", _DESCRIPTION, lifespan, _readiness, chosen.max_request_bytes)
+    app.include_router(predict.router)
+    app.include_router(model.router)
+    return app
+
+
+def _readiness(app: FastAPI) -> Served:
+    serving: Serving = app.state.serving
+    served = serving.model
+    return Served(name=served.name, version=served.version, since=served.since, **failing(serving.failure))

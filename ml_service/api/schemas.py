@@ -1,0 +1,105 @@
+"""What goes over the wire; every bound comes from the table in `ml_service.wine`."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_service import wine
+from ml_service.inference import ReloadFailure
+
+MOST_SAMPLES = 1000
+_BY_NAME = {feature.name: feature for feature in wine.FEATURES}
+
+
+def _measured(name: str) -> Any:
+    feature = _BY_NAME[name]
+    return Field(
+        ge=feature.lowest,
+        le=feature.highest,
+        allow_inf_nan=False,
+        strict=True,
+        description=f"{feature.meaning}; {feature.unit}",
+    )
+
+
+class Sample(BaseModel):
+    """One wine."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "fixed_acidity": 7.4,
+                "volatile_acidity": 0.36,
+                "citric_acid": 0.3,
+                "residual_sugar": 2.1,
+                "chlorides": 0.07,
+                "free_sulfur_dioxide": 17,
+                "total_sulfur_dioxide": 42,
+                "density": 0.9952,
+                "ph": 3.3,
+                "sulphates": 0.78,
+                "alcohol": 12.1,
+                "colour": "red",
+            }
+        },
+    )
+
+    fixed_acidity: Annotated[float, _measured("fixed_acidity")]
+    volatile_acidity: Annotated[float, _measured("volatile_acidity")]
+    citric_acid: Annotated[float, _measured("citric_acid")]
+    residual_sugar: Annotated[float, _measured("residual_sugar")]
+    chlorides: Annotated[float, _measured("chlorides")]
+    free_sulfur_dioxide: Annotated[float, _measured("free_sulfur_dioxide")]
+    total_sulfur_dioxide: Annotated[float, _measured("total_sulfur_dioxide")]
+    density: Annotated[float, _measured("density")]
+    ph: Annotated[float, _measured("ph")]
+    sulphates: Annotated[float, _measured("sulphates")]
+    alcohol: Annotated[float, _measured("alcohol")]
+    colour: Literal["red", "white"]
+
+
+class PredictRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    samples: Annotated[list[Sample], Field(min_length=1, max_length=MOST_SAMPLES)]
+
+
+class Prediction(BaseModel):
+    prediction_id: UUID
+    quality: Annotated[float, Field(description="expected median score of a blind tasting, 0 to 10 points")]
+
+
+class ModelName(BaseModel):
+    name: str
+    version: int
+
+
+class PredictResponse(BaseModel):
+    """Predictions in the order of the samples; each is a row of the record."""
+
+    predictions: list[Prediction]
+    model: ModelName
+
+
+class Served(ModelName):
+    """What is served, and whether a newer champion could not be loaded."""
+
+    since: datetime
+    reload_failing_since: datetime | None
+    reload_error: str | None
+
+
+class ModelResponse(Served):
+    metrics: Annotated[dict[str, float], Field(description="of the training run, on wines it had not seen")]
+    data_checksum: Annotated[str, Field(description="SHA-256 of the feature table it was trained on")]
+
+
+def failing(failure: ReloadFailure | None) -> dict[str, Any]:
+    """The two fields of `Served` about a failed reload."""
+    return {
+        "reload_failing_since": failure.since if failure else None,
+        "reload_error": failure.message if failure else None,
+    }

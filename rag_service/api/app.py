@@ -1,0 +1,75 @@
+"""rag_service over HTTP: `uvicorn --factory rag_service.api.app:create_app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from cuvee import keys
+from cuvee.database import INDEX_CHANNEL, Listener, connect
+from cuvee.service import create_service
+from cuvee.settings import Settings
+from cuvee.telemetry import configure_logging
+from rag_service.answers import models
+from rag_service.answers.answerer import Answerer
+from rag_service.api.deps import Workshop
+from rag_service.api.routes import ask, documents, search
+from rag_service.api.schemas import Readiness
+from rag_service.index import embedder
+from rag_service.index.search import CachingEncoder, ServedIndex
+
+_DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
+_ANSWERS_AT_ONCE = 4
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service; its models and the published index are loaded when it starts.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or a model it names cannot be had (at start).
+    """
+    configure_logging()
+    chosen = settings or Settings.load()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = connect(chosen.resolved_database_url, pool_size=_ANSWERS_AT_ONCE * 2)
+        shared = await anyio.to_thread.run_sync(embedder.shared, chosen.embedder, chosen.chunk_tokens)
+        encoder = CachingEncoder(shared)
+        model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, encoder)
+        index = ServedIndex(engine, chosen.index_dir, encoder)
+        await anyio.to_thread.run_sync(index.refresh)
+        app.state.engine, app.state.index = engine, index
+        app.state.keys = keys.KeyRing(engine)
+        app.state.answerer = Answerer(model, encoder)
+        app.state.workshop = Workshop(_ANSWERS_AT_ONCE)
+        listener = Listener(chosen.resolved_database_url, INDEX_CHANNEL, index.refresh)
+        listener.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(listener.stop)
+            engine.dispose()
+
+    app = create_service("rag_service", _DESCRIPTION, lifespan, readiness, chosen.max_request_bytes)
+    for routes in (ask, search, documents):
+        app.include_router(routes.router)
+    return app
+
+
+def readiness(app: FastAPI) -> Readiness:
+    """What is served.
+
+    Raises:
+        NotReadyError: nothing can be served yet; the message says what to do.
+    """
+    manifest = app.state.index.retriever().generation.manifest
+    return Readiness(
+        generation=manifest.number,
+        documents=manifest.documents,
+        chunks=manifest.chunks,
+        embedder=manifest.embedder_version,
+        answer_model=app.state.answerer.model.name,
+        problem=app.state.index.problem,
+    )

@@ -1,0 +1,135 @@
+"""The `documents` table: every document and its state.
+
+`landed` (stored, to be read) becomes `indexed` or `failed`. `superseded`: the same place holds newer content.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from cuvee.database import documents
+from cuvee.objects import StoredObject
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document comes from; at most one live document has a place."""
+
+    topic: str
+    segment: str
+    uri: str
+
+    def document_id(self, sha256: str) -> str:
+        """Identity of the content `sha256` at this place."""
+        joined = "\0".join((self.topic, self.segment, self.uri, sha256))
+        return hashlib.sha256(joined.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A document that waits to be read."""
+
+    document_id: str
+    topic: str
+    segment: str
+    uri: str
+    sha256: str
+    size_bytes: int
+    landed_at: str
+    """ISO time; a document that is tried again has a new one."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What reading one document gave: counts, or an error."""
+
+    document_id: str
+    title: str | None
+    media_type: str | None
+    pages: int | None
+    chars: int | None
+    chunks: int | None
+    text_sha256: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What recording one document did."""
+
+    result: Literal["landed", "duplicate"]
+    superseded: int
+
+
+_live = documents.c.state.in_(("landed", "indexed"))
+
+
+def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landing:
+    """Record that `stored` is what `place` holds now; older content of that place becomes superseded.
+
+    The same content again changes nothing, unless it failed or was superseded: then it is tried again.
+    """
+    document_id = place.document_id(stored.sha256)
+    row = {
+        "document_id": document_id,
+        "topic": place.topic,
+        "segment": place.segment,
+        "uri": place.uri,
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "state": "landed",
+    }
+    again = {"state": "landed", "error": None, "landed_at": sa.func.now(), "updated_at": sa.func.now()}
+    statement = insert(documents).values(**row)
+    statement = statement.on_conflict_do_update(index_elements=["document_id"], set_=again, where=sa.not_(_live))
+    fresh = connection.execute(statement.returning(documents.c.document_id)).one_or_none() is not None
+    older = (
+        sa.update(documents)
+        .where(documents.c.topic == place.topic, documents.c.segment == place.segment, documents.c.uri == place.uri)
+        .where(documents.c.document_id != document_id, documents.c.state.in_(("landed", "indexed", "failed")))
+        .values(state="superseded", updated_at=sa.func.now())
+    )
+    return Landing("landed" if fresh else "duplicate", connection.execute(older).rowcount)
+
+
+def landed(connection: sa.Connection) -> list[Landed]:
+    """All documents that wait to be read, by document id."""
+    columns = [documents.c[name] for name in Landed.__dataclass_fields__]
+    statement = sa.select(*columns).where(documents.c.state == "landed").order_by(documents.c.document_id)
+    rows = connection.execute(statement).mappings()
+    return [Landed(**{**row, "landed_at": row["landed_at"].isoformat()}) for row in rows]
+
+
+def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
+    return set(connection.execute(sa.select(documents.c.document_id).where(documents.c.state == state)).scalars())
+
+
+def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
+    """Record the reasons of the outcomes with an error; how many of these documents still waited."""
+    rows = [{"key": o.document_id, "reason": o.error} for o in outcomes if o.error is not None]
+    values = {"state": "failed", "error": sa.bindparam("reason"), "updated_at": sa.func.now()}
+    return _update_landed(connection, rows, values)
+
+
+def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
+    """Record what reading gave for documents that the generation of this transaction holds; how many still waited."""
+    names = ("title", "media_type", "pages", "chars", "chunks", "text_sha256")
+    rows = [{"key": o.document_id, **{f"new_{name}": getattr(o, name) for name in names}} for o in outcomes]
+    values: dict[str, object] = {name: sa.bindparam(f"new_{name}") for name in names}
+    now = {"state": "indexed", "error": None, "indexed_at": sa.func.now(), "updated_at": sa.func.now()}
+    return _update_landed(connection, rows, {**values, **now})
+
+
+def _update_landed(
+    connection: sa.Connection, rows: Sequence[Mapping[str, object]], values: Mapping[str, object]
+) -> int:
+    if not rows:
+        return 0
+    waiting = sa.and_(documents.c.document_id == sa.bindparam("key"), documents.c.state == "landed")
+    statement = sa.update(documents).where(waiting).values(**values)
+    # One statement per row: psycopg2 does not report the count of a batch.
+    return sum(connection.execute(statement, row).rowcount for row in rows)

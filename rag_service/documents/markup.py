@@ -1,0 +1,142 @@
+"""HTML and Markdown: what a reader of the page reads, without navigation, scripts and mark-up."""
+
+import re
+from typing import Any
+
+from bs4 import BeautifulSoup, Tag
+from bs4.dammit import EncodingDetector
+from bs4.element import Comment, Declaration, Doctype, NavigableString, ProcessingInstruction
+
+from rag_service.documents import plain
+from rag_service.documents.extracted import Extracted, table_row
+
+_DROPPED = "script style noscript template nav header footer aside form button select svg canvas iframe object head"
+_BLOCKS = """
+    p div section article main h1 h2 h3 h4 h5 h6 ul ol dl dt dd blockquote pre table figure figcaption hr address
+    details summary body html
+"""
+_DROPPED_TAGS, _BLOCK_TAGS = _DROPPED.split(), frozenset(_BLOCKS.split())
+_NOT_TEXT = (Comment, Declaration, Doctype, ProcessingInstruction)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
+_FRONT_TITLE = re.compile(r"^title:\s*[\"']?(.+?)[\"']?\s*$", re.M)
+_HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*$")
+_UNDERLINE = re.compile(r"^ {0,3}(?:=+|-+)\s*$")
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)")
+_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
+_LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
+_STRONG = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_EMPHASIS = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])")
+_CODE = re.compile(r"`([^`\n]+)`")
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+_HTML_COMMENT = re.compile(r"<!--.*?-->", re.S)
+
+
+def extract_html(content: bytes) -> Extracted:
+    """The text of a page, in the charset that it declares, else in one that a text file may have.
+
+    Raises:
+        UnreadableDocumentError: the bytes are no text.
+    """
+    soup = BeautifulSoup(_decoded(content), "lxml")
+    title = soup.title.get_text() if soup.title else ""
+    if not title.strip():
+        heading = soup.find("h1")
+        title = heading.get_text() if heading else ""
+    for tag in soup.find_all(_DROPPED_TAGS):
+        # A site's header is dropped; the header of its article holds the heading.
+        if not (tag.name == "header" and tag.find_parent(["article", "main"])):
+            tag.decompose()
+    parts: list[str] = []
+    _walk(soup, parts)
+    return Extracted(title, (_EMPTY_LINES.sub("\n\n", "".join(parts)),))
+
+
+def _decoded(content: bytes) -> str:
+    declared = EncodingDetector.find_declared_encoding(content, is_html=True)
+    if declared and not content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return content.decode(declared)
+        except (LookupError, UnicodeDecodeError):
+            pass  # pages do declare what they are not
+    return plain.decode(content)
+
+
+def _walk(root: Tag, parts: list[str]) -> None:
+    """Append the text under `root` in document order. Not recursive: pages can be nested deeper than Python's stack."""
+    pending: list[Any] = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, str) and not isinstance(node, NavigableString):
+            parts.append(node)
+        elif isinstance(node, NavigableString):
+            if not isinstance(node, _NOT_TEXT):
+                parts.append(str(node) if _in_pre(node) else re.sub(r"\s+", " ", node))
+        elif node.name == "table" and not node.find("table"):
+            rows = (table_row(cell.get_text(" ") for cell in row.find_all(["td", "th"])) for row in node.find_all("tr"))
+            parts.append("\n\n" + "\n".join(row for row in rows if row) + "\n\n")
+        else:
+            before, after = _around(node.name)
+            parts.append(before)
+            pending.append(after)
+            pending.extend(reversed(node.contents))
+
+
+def _around(name: str) -> tuple[str, str]:
+    if name == "br":
+        return "\n", ""
+    if name == "li":
+        return "\n- ", "\n"
+    if name in ("tr", "td", "th"):
+        return "\n", "\n"
+    return ("\n\n", "\n\n") if name in _BLOCK_TAGS else ("", "")
+
+
+def _in_pre(node: NavigableString) -> bool:
+    return node.find_parent("pre") is not None
+
+
+def extract_markdown(content: bytes) -> Extracted:
+    """The text of a Markdown file: front matter gone, headings as lines of their own, tables as `a | b | c`.
+
+    Raises:
+        UnreadableDocumentError: the bytes are no text.
+    """
+    text = plain.decode(content).replace("\r\n", "\n").replace("\r", "\n")
+    title = ""
+    if front := _FRONT_MATTER.match(text):
+        found = _FRONT_TITLE.search(front.group(1))
+        title = found.group(1) if found else ""
+        text = text[front.end() :]
+    lines, heading = _markdown_lines(_HTML_COMMENT.sub("", text).split("\n"))
+    return Extracted(title or heading, ("\n".join(lines),))
+
+
+def _markdown_lines(source: list[str]) -> tuple[list[str], str]:
+    """Readable lines, and the first heading."""
+    lines: list[str] = []
+    first, fenced = "", False
+    for line in source:
+        if _FENCE.match(line):
+            fenced = not fenced
+            lines.append("")
+        elif fenced:
+            lines.append(line)
+        elif found := _HEADING.match(line):
+            heading = _inline(found.group(1))
+            first = first or heading
+            lines += ["", heading, ""]
+        elif _UNDERLINE.match(line) and lines and lines[-1].strip():
+            first = first or lines[-1]
+            lines[-1:] = ["", lines[-1], ""]
+        elif line.lstrip().startswith("|"):
+            if not _TABLE_RULE.match(line):
+                lines.append(table_row(_inline(cell) for cell in line.strip().strip("|").split("|")))
+        else:
+            lines.append(_inline(re.sub(r"^\s*>+ ?", "", line)))
+    return lines, first
+
+
+def _inline(text: str) -> str:
+    text = _LINK.sub(r"\1", _IMAGE.sub(r"\1", text))
+    return _CODE.sub(r"\1", _EMPHASIS.sub(r"\1", _STRONG.sub(r"\2", text)))

@@ -1,0 +1,175 @@
+"""Searching one generation, and holding the generation that is served while newer ones are published."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from cuvee.errors import CuveeError, IntegrityError, NotReadyError
+from rag_service.index.generation import MANIFEST, Generation, Hit, Manifest, current
+
+log = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors; `rag_service.index.embedder.Embedder` is one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape (texts, dimension), rows of length one."""
+
+
+class Searchable(Protocol):
+    """What a retriever needs of a generation."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    def search(
+        self, vector: Vectors, top_k: int, topic: str | None = None, segment: str | None = None
+    ) -> list[Hit]: ...
+
+
+class CachingEncoder:
+    """An encoder that remembers the vectors of the texts it met last, and encodes for one thread at a time.
+
+    Questions come back, and so do the sentences of passages that are found often. One at a time, because the
+    tokenizer keeps state between calls and the model already uses every core.
+    """
+
+    def __init__(self, encoder: Encoder, most_texts: int = 20_000) -> None:
+        self._encoder = encoder
+        self._most_texts = most_texts
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        return self._encoder.id
+
+    @property
+    def version(self) -> str:
+        return self._encoder.version
+
+    @property
+    def dimension(self) -> int:
+        return self._encoder.dimension
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape (texts, dimension)."""
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        with self._lock:
+            missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+            fresh = dict(zip(missing, self._encoder.encode(missing), strict=True)) if missing else {}
+            vectors = np.stack([fresh[text] if text in fresh else self._known[text] for text in texts])
+            for text, vector in fresh.items():
+                self._known[text] = vector.copy()
+            for text in texts:
+                self._known.move_to_end(text)
+            while len(self._known) > self._most_texts:
+                self._known.popitem(last=False)
+        return vectors
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of one search: hits, best first, and how long its two steps took."""
+
+    hits: list[Hit]
+    embed_ms: float
+    search_ms: float
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """One generation together with the encoder that made its vectors."""
+
+    generation: Searchable
+    encoder: Encoder
+
+    def search(self, query: str, top_k: int, topic: str | None = None, segment: str | None = None) -> Found:
+        started = time.perf_counter()
+        vector = self.encoder.encode([query])[0]
+        embedded = time.perf_counter()
+        hits = self.generation.search(vector, top_k, topic, segment)
+        return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3)
+
+
+class ServedIndex:
+    """The published generation, loaded; swapped whole, so that a request sees one generation from end to end."""
+
+    def __init__(self, engine: sa.Engine, index_dir: Path, encoder: Encoder) -> None:
+        self._engine = engine
+        self._index_dir = index_dir
+        self._encoder = encoder
+        self._manifest_bytes = b""
+        self._retriever: Retriever | None = None
+        self._problem: str | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def problem(self) -> str | None:
+        """Why what is published is not what is served; None when all is well."""
+        return self._problem
+
+    def retriever(self) -> Retriever:
+        """The generation that is served now.
+
+        Raises:
+            NotReadyError: nothing is indexed yet, or what is published cannot be served.
+        """
+        served = self._retriever
+        if served is not None:
+            return served
+        raise NotReadyError(
+            self._problem
+            or "Nothing is indexed yet: put files into data/inbox/<topic>/<segment>/ and let the DAG "
+            "index_documents run."
+        )
+
+    def refresh(self) -> None:
+        """Serve what is published now. A generation that cannot be served leaves the present one in place."""
+        with self._lock:
+            try:
+                folder = current(self._engine, self._index_dir)
+                if folder is not None and (published := (folder / MANIFEST).read_bytes()) != self._manifest_bytes:
+                    self._retriever = self._load(folder)
+                    self._manifest_bytes = published
+                self._problem = None
+            except (CuveeError, OSError, ValueError, RuntimeError) as error:
+                self._fail(f"The published index generation cannot be served: {error}")
+            except sa.exc.SQLAlchemyError as error:
+                log.error("the database does not answer: %s", error)
+                self._fail("The database does not answer, so it is not known which generation is published.")
+
+    def _load(self, folder: Path) -> Retriever:
+        started = time.perf_counter()
+        generation = Generation.load(folder)
+        manifest, encoder = generation.manifest, self._encoder
+        if (manifest.embedder, manifest.embedder_version) != (encoder.id, encoder.version):
+            raise IntegrityError(
+                f"generation {manifest.number} was made by the embedder {manifest.embedder_version}, "
+                f"but CUVEE_EMBEDDER is {encoder.version}; set it back, or index the documents again."
+            )
+        log.info("serving generation %d (loaded in %.2f s)", manifest.number, time.perf_counter() - started)
+        return Retriever(generation, encoder)
+
+    def _fail(self, problem: str) -> None:
+        self._problem = problem
+        served = self._retriever.generation.manifest.number if self._retriever else None
+        log.error("%s Served meanwhile: %s.", problem, f"generation {served}" if served is not None else "nothing")

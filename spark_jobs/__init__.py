@@ -1,0 +1,1 @@
+"""The distributed steps: pure DataFrame -> DataFrame transforms and their schemas."""

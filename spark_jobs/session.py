@@ -1,0 +1,47 @@
+"""The Spark Connect session that every task attaches to."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from cuvee.errors import NotReadyError
+
+_SESSIONS = uuid.UUID("5b0ac1d4-6f5e-4a51-9d1c-d0dec0de1590")
+_MOST_TRIES = 100
+
+
+@contextmanager
+def attached(url: str) -> Iterator[SparkSession]:
+    """The one session that all tasks share on the Connect server at `url`.
+
+    Every client asks for the same session id and closes its connection without releasing the session, so that the
+    session's Python workers, and the models they loaded, stay warm for the next task. The server refuses an id for
+    ever once that session ended (idle too long, or released), so the ids form a fixed sequence and the first one
+    alive is taken.
+
+    Raises:
+        NotReadyError: the server does not answer.
+    """
+    session = _first_alive(url)
+    try:
+        yield session
+    finally:
+        session.client.close()  # left to the interpreter's exit, this hangs
+
+
+def _first_alive(url: str) -> SparkSession:
+    for attempt in range(_MOST_TRIES):
+        session_id = uuid.uuid5(_SESSIONS, str(attempt))
+        session = SparkSession.builder.remote(f"{url.rstrip('/')}/;user_id=cuvee;session_id={session_id}").create()
+        try:
+            _ = session.version  # asks the server
+        except (PySparkException, OSError, RuntimeError) as error:
+            session.client.close()
+            if "SESSION_CLOSED" in str(error):
+                continue
+            raise NotReadyError(f"Spark Connect does not answer at {url}: {error}") from error
+        return session
+    raise NotReadyError(f"Spark Connect at {url} has closed {_MOST_TRIES} sessions of ours; restart it.")

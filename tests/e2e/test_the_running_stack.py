@@ -1,0 +1,228 @@
+"""The whole system through real DAG runs, in the order in which a user meets it. One stack serves all tests."""
+
+import io
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+import psutil
+import pytest
+from docx import Document
+from PyPDF2 import PdfReader, PdfWriter
+from reportlab.pdfgen import canvas
+
+from cuvee.stack import demo
+from tests.e2e.conftest import Stack, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+WINE = demo.SAMPLE
+MUSEUM = "The cellar museum keeps an iron press from 1871. It opens on the first Sunday of March, from ten to four. "
+
+
+def pdf(text: str, password: str | None = None) -> bytes:
+    plain = io.BytesIO()
+    page = canvas.Canvas(plain)
+    page.drawString(72, 720, text)
+    page.save()
+    if password is None:
+        return plain.getvalue()
+    writer, locked = PdfWriter(), io.BytesIO()
+    writer.append_pages_from_reader(PdfReader(plain))
+    writer.encrypt(password)
+    writer.write(locked)
+    return locked.getvalue()
+
+
+def docx(text: str) -> bytes:
+    written, document = io.BytesIO(), Document()
+    document.add_paragraph(text)
+    document.save(written)
+    return written.getvalue()
+
+
+def quiet(stack: Stack) -> bool:
+    """No DAG run is under way and the inbox is empty."""
+    waiting = [path for path in stack.settings.inbox_dir.rglob("*") if path.is_file()]
+    runs = [run for dag in demo.DAGS for run in stack.airflow.runs(dag)]
+    return not waiting and all(run["state"] in ("success", "failed") for run in runs)
+
+
+def indexed(stack: Stack) -> set[str]:
+    return set(stack.documents(state="indexed"))
+
+
+def test_the_sample_documents_become_answerable_with_citations_that_resolve(stack: Stack) -> None:
+    stack.airflow.wait_for_dags(demo.DAGS)
+    dropped = demo.drop_samples(stack.settings, stack.services)
+    places = {"/".join(path.parts[-3:]) for path in demo.sample_documents()}
+    assert dropped == len(places) >= 10
+
+    wait_until(lambda: indexed(stack) >= places, "all sample documents indexed", 300)
+    wait_until(lambda: stack.services.serves("rag"), "an index generation is served")
+    answer = stack.services.ask(demo.QUESTION)
+
+    assert not answer["refused"]
+    assert "density does not change for 48 hours" in answer["answer"]
+    cited = {number for sentence in answer["sentences"] for number in sentence["citations"]}
+    sources = {source["number"]: source for source in answer["sources"]}
+    assert cited == set(sources)
+    first = sources[answer["sentences"][0]["citations"][0]]
+    assert first["uri"] == "primary-fermentation.pdf"
+    assert first["page"] in (1, 2, 3)
+    assert first["end_char"] - first["start_char"] == len(first["text"])
+
+
+def test_a_question_that_no_document_answers_is_refused(stack: Stack) -> None:
+    answer = stack.services.ask("Who won the football world cup in 1998?")
+
+    assert (answer["refused"], answer["sources"]) == (True, [])
+
+
+def test_files_that_cannot_be_read_fail_with_a_reason_and_stop_nobody(stack: Stack) -> None:
+    good = pdf("The museum shop sells corkscrews made of olive wood.")
+    odd = 'odd "name"\n\u202e \U0001f377 %s; drop.txt'
+    stack.drop("odd", "bad", "broken.pdf", good[: len(good) // 2])
+    stack.drop("odd", "bad", "locked.pdf", pdf("secret", password="x"))
+    stack.drop("odd", "bad", "empty.txt", b"")
+    stack.drop("odd", "bad", "huge.txt", b"A long line about wine. " * (50_000_000 // 24))
+    stack.drop("odd", "bad", "not-one.docx", b"this is no zip archive")
+    stack.drop("odd", "good", odd, MUSEUM.encode())
+    stack.drop("odd", "good", b"latin-\xe9.txt", "Frühling im Keller: die Presse läuft.".encode("latin-1"))
+    stack.drop("odd", "good", "shop.docx", docx("The museum shop also sells postcards of the old press house."))
+
+    everything = wait_until(
+        lambda: (
+            (found := stack.documents(topic="odd"))
+            and len(found) == 8
+            and all(d["state"] != "landed" for d in found.values())
+            and found
+        ),
+        "all eight files indexed or failed",
+    )
+
+    failed = {place: d["error"] for place, d in everything.items() if d["state"] == "failed"}
+    assert set(failed) == {
+        f"odd/bad/{n}" for n in ("broken.pdf", "locked.pdf", "empty.txt", "huge.txt", "not-one.docx")
+    }
+    assert "password" in failed["odd/bad/locked.pdf"]
+    assert "empty" in failed["odd/bad/empty.txt"]
+    assert "CUVEE_MAX_DOCUMENT" in failed["odd/bad/huge.txt"]
+    assert all(len(reason) > 10 for reason in failed.values())
+    answer = wait_until(
+        lambda: (a := stack.services.ask("When does the cellar museum open?", topic="odd")) and not a["refused"] and a,
+        "the file with the odd name is answered from",
+    )
+    assert "first Sunday of March" in answer["answer"]
+
+
+def test_training_promotes_the_first_model_and_predictions_come_from_it(stack: Stack) -> None:
+    run = stack.airflow.trigger("train_wine", {"n_estimators": 60})
+    wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
+
+    served = wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
+    predicted = stack.services.predict([WINE, {**WINE, "colour": "white"}])
+
+    assert (served["version"], predicted["model"]["version"]) == (1, 1)
+    assert all(3.0 <= p["quality"] <= 9.0 for p in predicted["predictions"])
+    assert len({p["prediction_id"] for p in predicted["predictions"]}) == 2
+
+
+def test_the_same_training_again_changes_nothing_and_says_why_in_a_readable_log(stack: Stack) -> None:
+    since = datetime.now(UTC)
+    run = stack.airflow.trigger("train_wine", {"n_estimators": 60})
+    wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
+
+    assert stack.services.model()["version"] == 1
+    decided = next(t for t in stack.airflow.task_runs(since) if t.task_id == "decide_promotion")
+    assert "does not exceed the margin" in stack.airflow.log(decided)
+
+
+def test_what_was_promoted_is_verified_to_be_served(stack: Stack) -> None:
+    wait_until(lambda: quiet(stack), "no run under way", 300)
+
+    assert {run["state"] for run in stack.airflow.runs("verify_serving")} == {"success"}
+
+
+def test_a_broken_wine_table_fails_the_run_and_the_champion_stays(stack: Stack) -> None:
+    before = stack.services.model()
+    folder = stack.settings.data_dir / "wine"
+    folder.mkdir()
+    for path in sorted((demo.PROJECT_DIR / "data" / "wine").glob("*.csv")):
+        rows = path.read_text().splitlines()
+        spoiled = [row.replace(row.split(";")[7], "dense") if i % 8 == 1 else row for i, row in enumerate(rows)]
+        (folder / path.name).write_text("\n".join(spoiled) + "\n")
+    try:
+        run = stack.airflow.trigger("train_wine", {"n_estimators": 60})
+        wait_until(lambda: stack.airflow.run_state("train_wine", run) == "failed", "train_wine failed", 300)
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+    assert stack.services.model()["version"] == before["version"]
+
+
+def test_dag_tasks_killed_in_the_middle_are_retried_and_lose_nothing(stack: Stack) -> None:
+    wait_until(lambda: quiet(stack), "no run under way", 300)
+    for number in range(5):
+        note = f"Tank {number} was scrubbed by apprentice {number}. " * 40
+        stack.drop("kill", "task", f"note-{number}.txt", note.encode())
+
+    killed: set[int] = set()
+    while len(killed) < 3:
+        killed.add(wait_until(lambda: kill_running_task(stack, killed), "a task is running", 120))
+    places = {f"kill/task/note-{number}.txt" for number in range(5)}
+    wait_until(lambda: indexed(stack) >= places, f"documents indexed although the tasks {killed} were killed", 240)
+
+    answer = stack.services.ask("Who scrubbed tank 3?", topic="kill")
+    assert "apprentice 3" in answer["answer"]
+
+
+def kill_running_task(stack: Stack, killed: set[int]) -> int | None:
+    """`kill -9` a process that runs a task's code, and not one twice; its pid."""
+    for process in psutil.Process(stack.pid_of("airflow-scheduler")).children(recursive=True):
+        with suppress(psutil.Error):  # gone meanwhile
+            title = " ".join(process.cmdline())
+            # LocalExecutor's own workers are "airflow worker -- LocalExecutor: ..."; a task's is named by its id.
+            if title.startswith("airflow worker -- ") and "LocalExecutor" not in title and process.pid not in killed:
+                process.kill()
+                return process.pid
+    return None
+
+
+def came_back(stack: Stack, process: str, old_pid: int) -> bool:
+    return bool(stack.status()["healthy"]) and stack.pid_of(process) != old_pid
+
+
+def test_any_process_killed_comes_back_and_the_same_state_is_reached(stack: Stack) -> None:
+    wait_until(lambda: quiet(stack), "no run under way", 300)
+    before = {place: d["document_id"] for place, d in stack.documents().items()}
+    model = stack.services.model()["version"]
+
+    for process in [p["name"] for p in stack.status()["processes"]]:
+        pid = stack.pid_of(process)
+        psutil.Process(pid).kill()
+        wait_until(partial(came_back, stack, process, pid), f"healthy after {process} was killed")
+
+    stack.drop("kill", "after", "later.txt", b"The new pump was named Hortense by the night shift. " * 20)
+    wait_until(lambda: "kill/after/later.txt" in indexed(stack), "a file dropped after all the killing", 240)
+    wait_until(lambda: stack.services.serves("rag") and stack.services.serves("ml"), "both services serve")
+    after = {place: d["document_id"] for place, d in stack.documents().items() if place != "kill/after/later.txt"}
+    assert after == before
+    assert stack.services.model()["version"] == model
+    assert not stack.services.ask(demo.QUESTION)["refused"]
+
+
+def test_a_killed_supervisor_is_cleaned_up_after_by_the_next_up(stack: Stack) -> None:
+    before = indexed(stack)
+    psutil.Process(int((stack.settings.run_dir / "supervisord.pid").read_text())).kill()
+    time.sleep(1)
+    assert not stack.status()["healthy"]
+
+    stack.up()
+
+    assert stack.status()["healthy"]
+    wait_until(lambda: stack.services.serves("rag") and stack.services.serves("ml"), "both services serve", 60)
+    assert indexed(stack) == before

@@ -1,0 +1,206 @@
+"""The served app: 503 before the first champion, swapped in by a notification, every prediction a row."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+from mlflow import MlflowClient
+
+from cuvee import keys
+from cuvee.database import MODEL_CHANNEL, notify, predictions
+from cuvee.settings import Settings
+from ml_service import dataset, inference, pipeline
+from ml_service.api import app as service
+from ml_service.wine import MODEL_NAME
+
+pytestmark = pytest.mark.integration
+
+RED = {
+    "fixed_acidity": 7.4,
+    "volatile_acidity": 0.36,
+    "citric_acid": 0.3,
+    "residual_sugar": 2.1,
+    "chlorides": 0.07,
+    "free_sulfur_dioxide": 17,
+    "total_sulfur_dioxide": 42,
+    "density": 0.9952,
+    "ph": 3.3,
+    "sulphates": 0.78,
+    "alcohol": 12.1,
+    "colour": "red",
+}
+WHITE = {**RED, "colour": "white"}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "the condition did not come true"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def client(wine_settings: Settings, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The service, told of changes only by notifications: its own periodic check is put off."""
+    monkeypatch.setattr(service, "_CHECK_SECONDS", 600.0)
+    keys.ensure(engine, "tester", "the-key")
+    keys.ensure(engine, "reader", "rag-only", ("rag",))
+    with TestClient(service.create_app(wine_settings), headers={"Authorization": "Bearer the-key"}) as started:
+        yield started
+
+
+def promote(wine_settings: Settings, features: dict[str, Any], key: str, **params: Any) -> int:
+    candidate = pipeline.train_candidate(features, key, {"n_estimators": 10, **params}, wine_settings)
+    decided = pipeline.decide_promotion(candidate, features, wine_settings)
+    assert decided["promoted"]
+    return int(decided["version"])
+
+
+def version(client: TestClient) -> int | None:
+    return client.get("/health/ready").json().get("version")  # type: ignore[no-any-return]
+
+
+def test_champions_are_served_as_they_come_without_a_restart_and_each_prediction_is_a_row(
+    client: TestClient, wine_settings: Settings, engine: sa.Engine, features: dict[str, Any]
+) -> None:
+    # Given nothing to serve
+    for answer in (client.post("/predict", json={"samples": [RED]}), client.get("/model"), client.get("/health/ready")):
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "not_ready")
+        assert "train_wine" in answer.json()["error"]["message"]
+    assert client.get("/health/live").status_code == 200
+
+    # When two champions are promoted, one after the other
+    first = promote(wine_settings, features, "first", min_samples_leaf=100)
+    wait_until(lambda: version(client) == first)
+    before = client.post("/predict", json={"samples": [RED]}).json()
+    second = promote(wine_settings, features, "second", n_estimators=40)
+    wait_until(lambda: version(client) == second)
+    after = client.post("/predict", json={"samples": [RED, WHITE]}).json()
+
+    # Then each answered with its own version, and what was answered is what was recorded
+    assert (before["model"], after["model"]) == (
+        {"name": MODEL_NAME, "version": 1},
+        {"name": MODEL_NAME, "version": 2},
+    )
+    with engine.connect() as connection:
+        rows = {row.prediction_id: row for row in connection.execute(sa.select(predictions))}
+    answered = {UUID(p["prediction_id"]): p["quality"] for p in before["predictions"] + after["predictions"]}
+    assert {i: row.quality for i, row in rows.items()} == answered
+    red, white = (rows[UUID(p["prediction_id"])] for p in after["predictions"])
+    assert (red.sample, white.sample, red.model_version, red.key_id) == (RED, WHITE, 2, 1)
+    assert red.quality != white.quality
+    assert 5 < red.quality < 8
+    described = client.get("/model").json()
+    assert (described["version"], described["data_checksum"]) == (2, features["checksum"])
+    assert described["metrics"]["rmse"] < 0.75
+    assert (described["reload_error"], described["reload_failing_since"]) == (None, None)
+
+
+def test_what_is_served_equals_the_model_in_the_registry(
+    client: TestClient, wine_settings: Settings, features: dict[str, Any]
+) -> None:
+    served = promote(wine_settings, features, "equal")
+    wait_until(lambda: version(client) == served)
+
+    answered = client.post("/predict", json={"samples": [RED, WHITE] * 500}).json()["predictions"]
+
+    registry = inference.Registry(wine_settings.resolved_mlflow_uri)
+    loaded = inference.load(registry, registry.version(MODEL_NAME, served))
+    expected = loaded.predict(dataset.encode([RED, WHITE]))
+    assert [p["quality"] for p in answered] == pytest.approx([*expected] * 500, abs=1e-12)
+    assert len({p["prediction_id"] for p in answered}) == 1000
+
+
+def test_a_champion_that_may_not_be_loaded_leaves_the_last_good_one_serving_and_says_since_when(
+    client: TestClient, wine_settings: Settings, engine: sa.Engine, features: dict[str, Any], tmp_path: Any
+) -> None:
+    good = promote(wine_settings, features, "good")
+    wait_until(lambda: version(client) == good)
+    mlflow = MlflowClient(wine_settings.resolved_mlflow_uri, wine_settings.resolved_mlflow_uri)
+    run = mlflow.get_run(mlflow.get_model_version(MODEL_NAME, str(good)).run_id)
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    mlflow.log_artifact(run.info.run_id, str(tmp_path / "MLmodel"), "model")
+    broken = mlflow.create_model_version(MODEL_NAME, f"{run.info.artifact_uri}/model", run.info.run_id)
+    mlflow.set_registered_model_alias(MODEL_NAME, "champion", broken.version)
+    with engine.begin() as connection:
+        notify(connection, MODEL_CHANNEL, "look")
+
+    wait_until(lambda: client.get("/model").json()["reload_error"] is not None)
+    described = client.get("/health/ready").json()
+    assert described["version"] == good
+    assert described["reload_error"].startswith("version 2: ")
+    assert described["reload_failing_since"] is not None
+    assert client.post("/predict", json={"samples": [RED]}).json()["model"]["version"] == good
+
+    mlflow.set_registered_model_alias(MODEL_NAME, "champion", str(good))
+    with engine.begin() as connection:
+        notify(connection, MODEL_CHANNEL, "look")
+    wait_until(lambda: client.get("/model").json()["reload_error"] is None)
+
+
+def test_an_mlflow_that_comes_up_later_is_found_by_the_periodic_check(
+    wine_settings: Settings, features: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_CHECK_SECONDS", 0.5)
+    served = promote(wine_settings, features, "later")
+    unreachable = wine_settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"})
+    with TestClient(service.create_app(unreachable)) as started:
+        wait_until(lambda: "MLflow does not answer" in started.get("/health/ready").text)
+        started.app.state.serving._registry = inference.Registry(wine_settings.resolved_mlflow_uri)  # type: ignore[attr-defined]
+        wait_until(lambda: version(started) == served)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status", "kind"),
+    [
+        (None, 401, "unauthorized"),
+        ("Basic the-key", 401, "unauthorized"),
+        ("Bearer unknown", 401, "unauthorized"),
+        ("Bearer rag-only", 403, "forbidden"),
+    ],
+)
+@pytest.mark.parametrize("call", ["POST /predict", "GET /model"])
+def test_without_a_right_key_nothing_is_told(
+    client: TestClient, call: str, authorization: str | None, status: int, kind: str
+) -> None:
+    method, path = call.split()
+    headers = {"Authorization": authorization} if authorization else {"Authorization": ""}
+
+    answer = client.request(method, path, json={"samples": [RED]}, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        ([{**RED, "ph": 42.0}], "samples.0.ph: Input should be less than or equal to 4.5, not 42.0"),
+        ([RED, {**RED, "alcohol": 4.9}], "samples.1.alcohol: Input should be greater than or equal to 5, not 4.9"),
+        ([{**RED, "density": "0.99"}], "samples.0.density: Input should be a valid number, not '0.99'"),
+        ([{**RED, "colour": "rosé"}], "samples.0.colour: Input should be 'red' or 'white', not 'rosé'"),
+        ([{**RED, "vintage": 2020}], "samples.0.vintage: Extra inputs are not permitted, not 2020"),
+        ([{k: v for k, v in RED.items() if k != "ph"}], "samples.0.ph: Field required"),
+        ([], "samples: List should have at least 1 item"),
+        ([RED] * 1001, "samples: List should have at most 1000 items"),
+    ],
+)
+def test_a_wrong_sample_is_refused_naming_field_bound_and_what_came(
+    client: TestClient, samples: list[Any], told: str
+) -> None:
+    answer = client.post("/predict", json={"samples": samples})
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_input")
+    assert told in answer.json()["error"]["message"]
+
+
+def test_numbers_that_are_not_finite_are_refused(client: TestClient) -> None:
+    for number in ("NaN", "Infinity", "1e999"):
+        body = '{"samples": [' + str(RED).replace("'", '"').replace("3.3", number) + "]}"
+        answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422
+        assert "samples.0.ph" in answer.json()["error"]["message"]

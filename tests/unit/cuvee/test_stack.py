@@ -1,0 +1,160 @@
+"""The local stack's parts that need no running process: secrets, supervisor's configuration, what is checked first."""
+
+import configparser
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cuvee.errors import ConfigurationError, PreconditionError
+from cuvee.settings import Settings
+from cuvee.stack import java, launch, preflight, secrets, supervision
+from cuvee.stack.programs import Program, environment, programs
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def program(port: int | None = None, name: str = "thing") -> Program:
+    return Program(name, ["run"], lambda: True, port=port, port_setting=f"CUVEE_{name.upper()}_PORT")
+
+
+def test_secrets_are_generated_once_and_readable_by_the_owner_alone(home: Settings) -> None:
+    first = secrets.ensure(home)
+
+    assert secrets.ensure(home) == first
+    assert stat.S_IMODE(home.env_file.stat().st_mode) == 0o600
+    assert len(set(first.values())) == len(first) == 5
+
+
+def test_what_a_person_wrote_into_env_is_kept_and_missing_secrets_are_added(home: Settings) -> None:
+    home.env_file.write_text("CUVEE_RAG_PORT=9001\nAIRFLOW_PASSWORD=mine\nAIRFLOW_JWT_SECRET=\n")
+
+    found = secrets.ensure(home)
+
+    assert home.env_file.read_text().startswith("CUVEE_RAG_PORT=9001\nAIRFLOW_PASSWORD=mine\n")
+    assert found["AIRFLOW_PASSWORD"] == "mine"
+    assert len(found["AIRFLOW_JWT_SECRET"]) > 40
+    assert secrets.ensure(home) == found
+
+
+def test_a_port_in_use_is_named_with_its_setting_and_holder(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "check", lambda settings: 17)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(PreconditionError, match=rf"Port {port} for thing is in use by .*CUVEE_THING_PORT"):
+            preflight.check(home, [program(port)])
+
+
+def test_two_programs_on_one_port_are_refused(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "check", lambda settings: 17)
+
+    with pytest.raises(PreconditionError, match="CUVEE_OTHER_PORT and CUVEE_THING_PORT are both 61234"):
+        preflight.check(home, [program(61234), program(61234, "other")])
+
+
+def test_too_little_disk_says_how_much_and_what_to_do(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "check", lambda settings: 17)
+    monkeypatch.setattr(preflight, "_LEAST_FREE_BYTES", 10**18)
+
+    with pytest.raises(PreconditionError, match="CUVEE_HOME"):
+        preflight.check(home, [])
+
+
+def test_no_java_says_how_to_get_one(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(home.home / "nowhere"))
+
+    with pytest.raises(PreconditionError, match="cuvee fetch-java"):
+        java.check(home)
+
+
+def test_a_java_that_was_fetched_is_used_before_the_machines_own(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/old/java")
+    assert java.find(home) == Path("/old/java")
+    fetched = home.data_dir / "java" / "jdk-17-jre" / "bin" / "java"
+    fetched.parent.mkdir(parents=True)
+    fetched.touch()
+
+    assert java.find(home) == home.data_dir / "java" / "jdk-17-jre"
+
+
+def test_every_process_of_the_stack_is_supervised_with_restart_and_a_log(home: Settings) -> None:
+    everything = programs(home)
+    path = supervision.write_configuration(home, everything)
+
+    written = configparser.RawConfigParser()
+    written.read(path)
+    assert [p.name for p in everything] == [
+        "postgres", "mlflow", "spark", "airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer",
+        "rag_service", "ml_service",
+    ]  # fmt: skip
+    for one in everything:
+        section = written[f"program:{one.name}"]
+        assert (section["autorestart"], section["stdout_logfile"]) == ("true", str(home.logs_dir / f"{one.name}.log"))
+
+
+def test_the_configuration_of_supervisor_holds_no_secret(home: Settings) -> None:
+    keys = secrets.ensure(home)
+
+    text = supervision.write_configuration(home, programs(home)).read_text()
+
+    assert [name for name, value in keys.items() if value in text] == []
+
+
+def test_the_api_key_is_not_in_the_environment_of_the_processes(home: Settings) -> None:
+    keys = secrets.ensure(home)
+
+    given = environment(Settings.load(home.home), keys, "id")
+
+    assert keys["CUVEE_API_KEY"] not in given.values()
+    assert given["AIRFLOW__CORE__FERNET_KEY"] == keys["AIRFLOW_FERNET_KEY"]
+
+
+def test_settings_of_this_stack_reach_its_processes(home: Settings) -> None:
+    keys = secrets.ensure(home)
+
+    given = environment(Settings(home=home.home, rag_port=9001), keys, "id")
+
+    assert (given["CUVEE_HOME"], given["CUVEE_RAG_PORT"]) == (str(home.home), "9001")
+
+
+def test_a_long_home_still_gives_a_socket_folder_short_enough_for_a_socket(tmp_path: Path) -> None:
+    deep = Settings(home=tmp_path / ("x" * 120))
+
+    assert len(str(deep.socket_dir)) <= 90
+    assert deep.socket_dir != Settings(home=tmp_path / ("y" * 120)).socket_dir
+
+
+def test_a_setting_out_of_range_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUVEE_CHUNK_TOKENS", "9000")
+
+    with pytest.raises(ConfigurationError, match="CUVEE_CHUNK_TOKENS"):
+        Settings.load(tmp_path)
+
+
+def test_what_a_killed_process_left_behind_is_ended_before_it_starts_again(home: Settings) -> None:
+    def start(name: str, stack_id: str) -> subprocess.Popen[bytes]:
+        marks = {"CUVEE_PROGRAM": name, "CUVEE_STACK_ID": stack_id, "PATH": "/usr/bin:/bin"}
+        return subprocess.Popen(["sleep", "60"], env=marks)
+
+    own, other_program, other_stack = start("thing", "ours"), start("else", "ours"), start("thing", "theirs")
+    try:
+        ended = launch.end_left_over("thing", "ours")
+
+        assert ended == [own.pid]
+        assert not psutil.pid_exists(own.pid)
+        assert (other_program.poll(), other_stack.poll()) == (None, None)
+    finally:
+        for process in (own, other_program, other_stack):
+            process.kill()
+            process.wait()

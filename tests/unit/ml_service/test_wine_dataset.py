@@ -1,0 +1,105 @@
+"""The feature table as arrays: order, checksum, and a split that may not leak."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cuvee.errors import DataQualityError, NotFoundError
+from ml_service import dataset
+from ml_service.wine import FEATURE_NAMES, INPUT_COLUMNS
+
+
+def table() -> pd.DataFrame:
+    """Four wines; the two of group b differ in quality alone."""
+    frame = pd.DataFrame({name: [1.0 + i, 2.0 + i, 2.0 + i, 4.0 + i] for i, name in enumerate(FEATURE_NAMES)})
+    return frame.assign(
+        colour=["red", "white", "white", "red"],
+        quality=np.array([5, 7, 6, 4], dtype=np.int32),
+        copies=[1, 2, 1, 3],
+        group_id=["c", "b", "b", "a"],
+        split=["test", "train", "train", "train"],
+    )
+
+
+def write(folder: Path, *parts: pd.DataFrame) -> Path:
+    folder.mkdir(parents=True)
+    for number, part in enumerate(parts):
+        part.to_parquet(folder / f"part-{number}.parquet")
+    return folder
+
+
+def test_rows_come_in_canonical_order_with_the_colour_as_last_column(tmp_path: Path) -> None:
+    loaded = dataset.load(write(tmp_path / "table", table()))
+
+    assert loaded.inputs.shape == (4, 12)
+    assert loaded.group_ids.tolist() == ["a", "b", "b", "c"]
+    assert loaded.quality.tolist() == [4.0, 6.0, 7.0, 5.0]
+    assert loaded.copies.tolist() == [3, 1, 2, 1]
+    assert loaded.inputs[0].tolist() == [*(4.0 + i for i in range(11)), 0.0]
+    assert loaded.inputs[1].tolist() == [*(2.0 + i for i in range(11)), 1.0]
+    assert dataset.row_count(tmp_path / "table") == 7
+
+
+def test_a_part_is_one_side_of_the_split_with_named_columns(tmp_path: Path) -> None:
+    loaded = dataset.load(write(tmp_path / "table", table()))
+
+    inputs, quality = loaded.part("train")
+    assert tuple(inputs.columns) == INPUT_COLUMNS
+    assert (quality.tolist(), loaded.colours("train").tolist()) == ([4.0, 6.0, 7.0], ["red", "white", "white"])
+    assert loaded.part("test")[1].tolist() == [5.0]
+
+
+def test_the_checksum_is_of_the_content_and_not_of_the_files(tmp_path: Path) -> None:
+    whole = dataset.load(write(tmp_path / "whole", table())).checksum
+
+    assert dataset.load(write(tmp_path / "parts", table()[2:], table()[:2])).checksum == whole
+    assert len(whole) == 64
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("density", 7.0000001), ("quality", 9), ("colour", "white"), ("copies", 9), ("split", "train"), ("group_id", "d")],
+)
+def test_the_checksum_changes_with_any_value(tmp_path: Path, column: str, value: object) -> None:
+    changed = pd.concat([table(), table().assign(group_id="e", split="test")[:1]], ignore_index=True)
+    before = dataset.load(write(tmp_path / "before", changed)).checksum
+    changed.loc[0, column] = value
+
+    assert dataset.load(write(tmp_path / "after", changed)).checksum != before
+
+
+def test_a_group_on_both_sides_of_the_split_is_refused(tmp_path: Path) -> None:
+    leaking = table().assign(split=["test", "test", "train", "train"])
+
+    with pytest.raises(
+        DataQualityError, match="1 groups of duplicates stand on both sides of the split, the first is b"
+    ):
+        dataset.load(write(tmp_path / "table", leaking))
+
+
+@pytest.mark.parametrize(("side", "empty"), [("train", "test"), ("test", "train")])
+def test_a_table_with_an_empty_side_is_refused(tmp_path: Path, side: str, empty: str) -> None:
+    with pytest.raises(DataQualityError, match=f"No wine is on the {empty} side"):
+        dataset.load(write(tmp_path / "table", table().assign(split=side)))
+
+
+def test_a_table_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="clear the task prepare_features"):
+        dataset.load(tmp_path / "nowhere")
+
+
+def test_a_sample_is_encoded_as_a_row_of_the_table_is(tmp_path: Path) -> None:
+    loaded = dataset.load(write(tmp_path / "table", table()))
+    samples = [{name: 2.0 + i for i, name in enumerate(FEATURE_NAMES)} | {"colour": "white"}]
+
+    np.testing.assert_array_equal(dataset.encode(samples), loaded.inputs[1:2])
+    assert dataset.encode([]).shape == (0, 12)
+
+
+def test_rejected_rows_are_counted_by_kind_most_frequent_first(tmp_path: Path) -> None:
+    kinds = [["ph: missing"], ["ph: missing", "alcohol: missing"], ["ph: missing"]]
+    folder = write(tmp_path / "rejected", pd.DataFrame({"kinds": kinds}))
+
+    assert dataset.rejected_by_kind(folder) == (3, {"ph: missing": 3, "alcohol: missing": 1})

@@ -1,0 +1,194 @@
+"""Searching with one generation, remembering vectors, and which generation is served."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cuvee.errors import IntegrityError, NotReadyError
+from rag_service.index import search
+from rag_service.index.generation import MANIFEST, Chunk, Hit, Manifest
+from rag_service.index.search import CachingEncoder, Retriever, ServedIndex
+
+
+class LengthEncoder:
+    """A text's vector is its length and a one; counts its calls."""
+
+    id, version, dimension = "length", "length@1", 2
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts):
+        self.calls.append(list(texts))
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
+
+def manifest(number: int, version: str = "length@1") -> Manifest:
+    return Manifest(
+        number=number,
+        embedder=version.split("@")[0],
+        embedder_version=version,
+        dimension=2,
+        documents=1,
+        chunks=1,
+        chunker="sentences",
+        refusal_threshold=0.4,
+        files={},
+    )
+
+
+class OneChunk:
+    """A generation of one chunk that answers every search with the vector's first number as the score."""
+
+    def __init__(self, made: Manifest) -> None:
+        self.manifest = made
+
+    def search(self, vector, top_k, topic=None, segment=None):
+        return [Hit(Chunk("c", "d", "t", "s", "T", "u", 0, None, 0, 1, "x"), float(vector[0]))][:top_k]
+
+
+def test_a_text_met_before_is_not_encoded_again() -> None:
+    inner = LengthEncoder()
+    encoder = CachingEncoder(inner)
+
+    first = encoder.encode(["aa", "b", "aa"])
+    second = encoder.encode(["b", "ccc"])
+
+    assert inner.calls == [["aa", "b"], ["ccc"]]
+    np.testing.assert_array_equal(first, [[2, 1], [1, 1], [2, 1]])
+    np.testing.assert_array_equal(second, [[1, 1], [3, 1]])
+
+
+def test_what_was_met_longest_ago_is_forgotten_first() -> None:
+    inner = LengthEncoder()
+    encoder = CachingEncoder(inner, most_texts=2)
+
+    for text in ("a", "bb", "a", "ccc", "a", "bb"):
+        encoder.encode([text])
+
+    assert inner.calls == [["a"], ["bb"], ["ccc"], ["bb"]]
+
+
+def test_more_texts_at_once_than_are_remembered_are_all_encoded() -> None:
+    vectors = CachingEncoder(LengthEncoder(), most_texts=2).encode(["a", "bb", "ccc", "dddd"])
+
+    np.testing.assert_array_equal(vectors[:, 0], [1, 2, 3, 4])
+
+
+def test_no_texts_have_no_vectors() -> None:
+    assert CachingEncoder(LengthEncoder()).encode([]).shape == (0, 2)
+
+
+def test_a_search_gives_hits_and_how_long_both_steps_took() -> None:
+    found = Retriever(OneChunk(manifest(1)), LengthEncoder()).search("four", 8)
+
+    assert [hit.score for hit in found.hits] == [4.0]
+    assert found.embed_ms > 0 and found.search_ms > 0
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Manifest | None], None]:
+    """Make a generation the published one, without a database."""
+
+    def do(made: Manifest | None) -> None:
+        folder = tmp_path / f"{made.number:08d}" if made else None
+        if folder is not None and made is not None:
+            folder.mkdir(exist_ok=True)
+            (folder / MANIFEST).write_text(made.model_dump_json())
+        monkeypatch.setattr(search, "current", lambda engine, index_dir: folder)
+
+    class Loaded:
+        loads: list[str] = []  # noqa: RUF012
+
+        @classmethod
+        def load(cls, folder: Path) -> OneChunk:
+            cls.loads.append(folder.name)
+            made = Manifest.model_validate_json((folder / MANIFEST).read_text())
+            if made.chunks == 0:
+                raise IntegrityError(f"{folder} was tampered with.")
+            return OneChunk(made)
+
+    Loaded.loads = []
+    monkeypatch.setattr(search, "Generation", Loaded)
+    do.loads = Loaded.loads  # type: ignore[attr-defined]
+    return do
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> ServedIndex:
+    return ServedIndex(None, tmp_path, LengthEncoder())  # type: ignore[arg-type]
+
+
+def number(served: ServedIndex) -> int:
+    return served.retriever().generation.manifest.number
+
+
+def test_before_the_first_generation_a_search_is_told_what_to_do(publish, served: ServedIndex) -> None:
+    publish(None)
+    served.refresh()
+
+    with pytest.raises(NotReadyError, match="Nothing is indexed yet: put files into"):
+        served.retriever()
+    assert served.problem is None
+
+
+def test_the_published_generation_is_served_and_loaded_once(publish, served: ServedIndex) -> None:
+    publish(manifest(1))
+    served.refresh()
+    served.refresh()
+
+    assert (number(served), served.problem, publish.loads) == (1, None, ["00000001"])
+
+
+def test_a_newer_generation_takes_over_and_a_search_under_way_keeps_its_own(publish, served: ServedIndex) -> None:
+    publish(manifest(1))
+    served.refresh()
+    under_way = served.retriever()
+    publish(manifest(2))
+    served.refresh()
+
+    assert number(served) == 2
+    assert under_way.generation.manifest.number == 1
+
+
+def test_a_generation_published_anew_under_an_old_number_is_loaded(publish, served: ServedIndex) -> None:
+    publish(manifest(1))
+    served.refresh()
+    publish(manifest(1).model_copy(update={"documents": 5}))
+    served.refresh()
+
+    assert served.retriever().generation.manifest.documents == 5
+
+
+def test_a_generation_that_cannot_be_loaded_leaves_the_present_one_and_says_why(publish, served: ServedIndex) -> None:
+    publish(manifest(1))
+    served.refresh()
+    publish(manifest(2).model_copy(update={"chunks": 0}))
+    served.refresh()
+
+    assert number(served) == 1
+    assert "tampered" in (served.problem or "")
+
+    publish(manifest(3))
+    served.refresh()
+    assert (number(served), served.problem) == (3, None)
+
+
+def test_a_generation_of_another_embedder_is_never_served(publish, served: ServedIndex) -> None:
+    publish(manifest(1, "other@1"))
+    served.refresh()
+
+    with pytest.raises(NotReadyError, match="made by the embedder other@1, but CUVEE_EMBEDDER is length@1"):
+        served.retriever()
+
+
+def test_another_version_of_the_same_embedder_is_refused_too(publish, served: ServedIndex) -> None:
+    publish(manifest(1))
+    served.refresh()
+    publish(manifest(2, "length@2"))
+    served.refresh()
+
+    assert number(served) == 1
+    assert "length@2" in (served.problem or "")

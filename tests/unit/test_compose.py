@@ -1,0 +1,87 @@
+"""docker-compose.yml keeps its promises: nothing public, no default secret, the same Airflow as on one machine."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cuvee.settings import PROJECT_DIR, Settings
+from cuvee.stack import programs
+
+_TEXT = (PROJECT_DIR / "docker-compose.yml").read_text()
+_SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(_TEXT)["services"]
+_SECRETS = {
+    "POSTGRES_PASSWORD",
+    "CUVEE_API_KEY",
+    "AIRFLOW_PASSWORD",
+    "AIRFLOW_JWT_SECRET",
+    "AIRFLOW_API_SECRET_KEY",
+    "AIRFLOW_FERNET_KEY",
+}
+# Where the two differ on purpose: addresses, paths, and an api-server that one machine binds by its command line.
+_PLACES = {
+    "CORE__DAGS_FOLDER",
+    "CORE__PLUGINS_FOLDER",
+    "CORE__FERNET_KEY",
+    "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+    "CORE__EXECUTION_API_SERVER_URL",
+    "DATABASE__SQL_ALCHEMY_CONN",
+    "API__BASE_URL",
+    "API__SECRET_KEY",
+    "API_AUTH__JWT_SECRET",
+    "LOGGING__BASE_LOG_FOLDER",
+}
+
+
+def test_every_secret_is_required_and_none_has_a_default() -> None:
+    used = re.findall(r"\$\{(\w+)(:?[-?])?", _TEXT)
+    operators = {name: {operator for found, operator in used if found == name} for name in _SECRETS}
+    assert operators == {name: {":?"} for name in _SECRETS}
+
+
+def test_only_the_four_web_addresses_are_published_and_only_on_this_machine() -> None:
+    published = {name: service["ports"] for name, service in _SERVICES.items() if "ports" in service}
+    assert published == {
+        "airflow-api": ["127.0.0.1:${CUVEE_AIRFLOW_PORT:-8080}:8080"],
+        "mlflow": ["127.0.0.1:${CUVEE_MLFLOW_PORT:-5000}:5000"],
+        "rag_service": ["127.0.0.1:${CUVEE_RAG_PORT:-8001}:8001"],
+        "ml_service": ["127.0.0.1:${CUVEE_ML_PORT:-8002}:8002"],
+    }
+
+
+def test_whatever_serves_others_has_a_health_check_and_a_memory_limit() -> None:
+    assert {name for name, service in _SERVICES.items() if "healthcheck" not in service} == {"init", "inbox-access"}
+    assert {name for name, service in _SERVICES.items() if "mem_limit" not in service} == set()
+
+
+@pytest.mark.parametrize("name", ["spark-master", "spark-worker", "spark-connect", "inbox-access"])
+def test_containers_that_open_other_peoples_files_get_no_secret(name: str) -> None:
+    assert not [secret for secret in _SECRETS if secret in str(_SERVICES[name])]
+
+
+def test_airflow_is_configured_as_on_one_machine(tmp_path: Path) -> None:
+    secrets = dict.fromkeys(_SECRETS, "x")
+    local = programs.environment(Settings.load(tmp_path), secrets, "id")
+    expected = {
+        name: value
+        for name, value in local.items()
+        if name.startswith("AIRFLOW__") and name.removeprefix("AIRFLOW__") not in _PLACES
+    }
+    found = {name: str(_SERVICES["airflow-api"]["environment"].get(name)) for name in expected}
+    assert {name: value.lower() for name, value in found.items()} == {
+        name: value.lower() for name, value in expected.items()
+    }
+
+
+def test_spark_connect_is_configured_as_on_one_machine(tmp_path: Path) -> None:
+    local = {program.name: program.command for program in programs.programs(Settings.load(tmp_path))}["spark"]
+    script = (PROJECT_DIR / "docker" / "spark-connect.sh").read_text()
+    # Addresses and folders differ on purpose.
+    differing = ("ddress", "spark.driver.host", ".port", ".dir")
+    expected = {
+        word for word in local if re.match(r"spark\.[\w.]+=", word) and not word.split("=")[0].endswith(differing)
+    }
+    assert "spark.python.daemon.module=spark_jobs.daemon" in expected
+    assert expected <= set(re.findall(r"--conf (\S+)", script))
