@@ -9,7 +9,7 @@ from rag_service.answers import grounding
 from rag_service.answers.grounding import Supported
 from rag_service.answers.models import AnswerModel
 from rag_service.documents.cleaning import clean_query
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 from rag_service.index.search import Encoder, Retriever
 
 

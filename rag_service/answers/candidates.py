@@ -1,38 +1,52 @@
-"""The sentences of passages, each with what it stands under: its heading, the line that leads its list, its table."""
+"""The statements of passages, scored as answers to the question that found them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from rag_service.answers.cues import answers_kind, kind_of
 from rag_service.answers.words import squeezed, terms
-from rag_service.documents.statements import statements
-from rag_service.index.generation import Hit
+from rag_service.documents.statements import Statement
+from rag_service.index.calibration import AnswerWeights
+from rag_service.index.hybrid import Hit, Match
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One sentence or table row of one passage."""
+    """One statement of one passage."""
 
     rank: int
     """Of its passage, from 0."""
     position: int
     """Among the statements of its passage, from 0."""
-    text: str
-    """As it is quoted; a table row comes with the row of column names, on a line before it."""
-    context: str
-    """Heading, leading line; empty where there is none."""
-    terms: frozenset[str] = field(default_factory=frozenset)
+    statement: Statement
+    match: Match
+    score: float
+    terms: frozenset[str]
 
     @property
-    def in_context(self) -> str:
-        """What is compared with the question: a row or list item says little without what it stands under."""
-        return f"{self.context}: {self.text}" if self.context else self.text
+    def text(self) -> str:
+        return self.statement.text
 
 
-def candidates(hits: Sequence[Hit]) -> list[Candidate]:
-    """Every sentence of the passages once, in reading order by passage."""
+def candidates(question: str, hits: Sequence[Hit]) -> list[Candidate]:
+    """Every statement of the passages once, the one that answers best first."""
     found: dict[str, Candidate] = {}
+    kind = kind_of(question)
     for rank, hit in enumerate(hits):
-        for position, said in enumerate(statements(hit.chunk.text, hit.chunk.ordinal)):
-            candidate = Candidate(rank, position, said.text, said.context, frozenset(terms(said.text)))
-            found.setdefault(squeezed(said.text), candidate)
-    return list(found.values())
+        weights = hit.query.calibration.answers
+        for position, (statement, match) in enumerate(zip(hit.chunk.statements, hit.matches, strict=True)):
+            score = _score(weights, match, hit.score)
+            if answers_kind(kind, question, statement.text):
+                score += getattr(weights, kind)
+            words = frozenset(terms(statement.text))
+            found.setdefault(squeezed(statement.text), Candidate(rank, position, statement, match, score, words))
+    return sorted(found.values(), key=lambda one: (-one.score, one.rank, one.position))
+
+
+def _score(weights: AnswerWeights, match: Match, passage: float) -> float:
+    return (
+        weights.similarity * match.similarity
+        + weights.coverage * match.coverage
+        + weights.context * match.context_coverage
+        + weights.passage * passage
+    )

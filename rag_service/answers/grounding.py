@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from rag_service.answers.words import names, negated, numbers, squeezed, terms, words
 from rag_service.documents import sentences
-from rag_service.index.generation import Chunk, Hit
+from rag_service.index.hybrid import Hit
+from rag_service.index.rows import Chunk
 from rag_service.index.search import Encoder
 
 LEAST_TERMS_SHARE = 0.8

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cuvee.errors import ConfigurationError
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 from rag_service.index.search import Encoder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cuvee.errors import ConfigurationError, InvalidInputError
 from rag_service.answers import prompt
 from rag_service.documents import sentences
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 
 MAX_NEW_TOKENS = 96
 MOST_PASSAGES = 3

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,21 +23,13 @@ from rag_service.index.rows import SCHEMA, Chunk, Rows
 from rag_service.index.segments import OpenSegment
 from rag_service.index.tombstones import read_tombstones
 
-__all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Hit", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
+__all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
 __all__ += ["build", "current", "next_number", "publish", "read_manifest"]
 
 # Up to here an exact scan of the selected vectors is as fast as any index, and has no recall to lose.
 _EXACT_ROWS = 10_000
 _LISTED_ROWS = 5_000
 _SELECTIONS_KEPT = 32
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that was found, with the cosine of its vector and the question's."""
-
-    chunk: Chunk
-    score: float
 
 
 class Scored(NamedTuple):
@@ -148,6 +140,10 @@ class Generation:
         each[np.searchsorted(unique, found)] = scores
         return each[place]
 
+    def rarity(self, stems: Sequence[str]) -> dict[str, float]:
+        """How much each stem tells: its inverse document frequency."""
+        return self._lexical.rarity(stems)
+
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The unit vectors of these rows, shape (len(rows), dimension)."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -171,13 +167,6 @@ class Generation:
     def chunk(self, row: int) -> Chunk:
         segment, local = self._at(row)
         return segment.chunks.chunk(local)
-
-    def search(
-        self, vector: NDArray[np.float32], top_k: int, topic: str | None = None, segment: str | None = None
-    ) -> list[Hit]:
-        """The `top_k` chunks nearest to the unit vector, shape (dimension,), among those of `topic` and `segment`."""
-        found = self.dense(vector, top_k, self.select(filters.place(topic, segment)))
-        return [Hit(self.chunk(int(row)), float(score)) for row, score in zip(*found, strict=True)]
 
     def _parts(self) -> Iterator[tuple[OpenSegment, int, int]]:
         """Each segment with the numbers of its first row and of the row after its last."""

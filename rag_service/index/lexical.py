@@ -6,6 +6,7 @@ depend on the rows only. Parts of several segments are put together when they ar
 """
 
 import json
+import math
 import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
@@ -110,9 +111,18 @@ class Lexical:
         both = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, silent)])
         return self._found(both, min(count, len(rows)))
 
+    def rarity(self, stems: Sequence[str]) -> dict[str, float]:
+        """Inverse document frequency of each stem in the texts, as BM25 weighs it (Robertson and Zaragoza 2009)."""
+        rows = len(self)
+        found = {}
+        for stem in dict.fromkeys(stems):
+            holding = self._searcher.doc_freq("text", stem)
+            found[stem] = math.log(1 + (rows - holding + 0.5) / (holding + 0.5))
+        return found
+
     def _query(self, text: str) -> Any:
         """Built from the words themselves: no character of `text` is ever an operator. None: it has no words."""
-        words = list(dict.fromkeys(_analyzer().analyze(text)))
+        words = list(dict.fromkeys(stems(text)))
         terms = [
             (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, field, word, "freq"))
             for word in words
@@ -126,6 +136,12 @@ class Lexical:
         hits = self._searcher.search(query, count, count=False).hits
         rows = self._searcher.fast_field_values("row", [address for _, address in hits])
         return np.array(rows, dtype=np.int64), np.array([score for score, _ in hits], dtype=np.float32)
+
+
+def stems(text: str) -> list[str]:
+    """The words of `text` as they are indexed, in order, repeats kept."""
+    found: list[str] = _analyzer().analyze(text)
+    return found
 
 
 def _nothing() -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,11 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from cuvee.errors import CuveeError, IntegrityError, NotReadyError
-from rag_service.index.generation import MANIFEST, Generation, Hit, Manifest, current
+from rag_service.index import hybrid
+from rag_service.index.calibration import Calibration
+from rag_service.index.filters import Condition
+from rag_service.index.generation import MANIFEST, Generation, Manifest, current
+from rag_service.index.hybrid import Hit
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +37,6 @@ class Encoder(Protocol):
     def dimension(self) -> int: ...
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Shape (texts, dimension), rows of length one."""
-
-
-class Searchable(Protocol):
-    """What a retriever needs of a generation."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-    def search(
-        self, vector: Vectors, top_k: int, topic: str | None = None, segment: str | None = None
-    ) -> list[Hit]: ...
 
 
 class CachingEncoder:
@@ -86,28 +81,47 @@ class CachingEncoder:
         return vectors
 
 
+class Described(hybrid.Searchable, Protocol):
+    """What a retriever needs of a generation."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+
 @dataclass(frozen=True)
 class Found:
-    """Result of one search: hits, best first, and how long its two steps took."""
+    """Result of one search: passages, best first, and how long its two steps took."""
 
     hits: list[Hit]
     embed_ms: float
     search_ms: float
+    vector: Vectors
+    """Of the question, shape (dimension,)."""
 
 
 @dataclass(frozen=True)
 class Retriever:
     """One generation together with the encoder that made its vectors."""
 
-    generation: Searchable
+    generation: Described
     encoder: Encoder
 
-    def search(self, query: str, top_k: int, topic: str | None = None, segment: str | None = None) -> Found:
+    @cached_property
+    def calibration(self) -> Calibration:
+        return Calibration.of(self.generation.manifest.tuning)
+
+    def search(self, query: str, top_k: int, where: Condition | None = None) -> Found:
+        """The best passages for `query`; those that touch in one document are one passage, so there may be fewer."""
         started = time.perf_counter()
         vector = self.encoder.encode([query])[0]
         embedded = time.perf_counter()
-        hits = self.generation.search(vector, top_k, topic, segment)
-        return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3)
+        hits = hybrid.merged(self.ranked(query, vector, top_k, where))
+        return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3, vector)
+
+    def ranked(self, query: str, vector: Vectors, top_k: int, where: Condition | None = None) -> list[Hit]:
+        """The `top_k` chunks for a question whose vector is known, each as it is stored."""
+        understood = hybrid.understood(self.generation, query, vector, self.calibration)
+        return hybrid.search(self.generation, understood, top_k, where)
 
 
 class ServedIndex:

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from rag_service.answers.answerer import cleaned
 from rag_service.api.deps import RagCaller, ServedRetriever, Threads
 from rag_service.api.schemas import HitOut, SearchRequest, SearchResponse
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 
 router = APIRouter(tags=["answers"])
 
