@@ -165,12 +165,15 @@ def any_leaving(connection: sa.Connection) -> bool:
 
 
 def requested(connection: sa.Connection) -> tuple[int, str]:
-    """How many deletions and retries wait for a run of `index_documents`, and a text that changes with them."""
+    """How many deletions and retries wait for a run of `index_documents`, and a text that changes with them.
+
+    The text is empty where none do.
+    """
     deleted = sa.and_(documents.c.in_index, documents.c.state == "deleted")
     retried = sa.and_(documents.c.state == "landed", documents.c.error.is_not(None))
     statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(sa.or_(deleted, retried))
     count, latest = connection.execute(statement).one()
-    return count, f"{count} {latest}"
+    return count, f"{count} {latest}" if count else ""
 
 
 def hold(connection: sa.Connection) -> None:
