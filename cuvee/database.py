@@ -55,6 +55,7 @@ documents = sa.Table(
         server_default=sa.false(),
         comment="the published generation holds it; with another state than indexed it waits to be taken out",
     ),
+    sa.Column("reclaimed_at", _Time, comment="its bytes and text were removed"),
     sa.CheckConstraint("state in ('landed', 'indexed', 'failed', 'superseded', 'deleted')", name="state"),
     sa.Index("documents_place_idx", "topic", "segment", "uri"),
     sa.Index("documents_state_idx", "state"),

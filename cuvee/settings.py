@@ -75,6 +75,19 @@ class Settings(BaseSettings):
     """Most files that one micro-batch takes from the inbox."""
     settle_seconds: Annotated[float, Field(ge=0)] = 2.0
     """A file in the inbox is taken once it has not changed for this long."""
+    delta_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The index's delta is folded into a new base once it has more than this share of the base's rows ..."""
+    delta_least_rows: Annotated[int, Field(ge=0)] = 2_000
+    """... and more rows than this,"""
+    delta_most_rows: Annotated[int, Field(ge=1)] = 50_000
+    """or once it has more rows than this,"""
+    dead_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """or once more than this share of all rows is dead."""
+    generations_kept: Annotated[int, Field(ge=2, le=1_000)] = 10
+    """Most index generations that can be gone back to."""
+    soak_hours: Annotated[float, Field(ge=0)] = 72.0
+    """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
+    superseded documents are kept; `housekeeping` removes them then."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""

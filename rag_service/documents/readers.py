@@ -1,9 +1,10 @@
 """Bytes of a document to its text: the kind is told from the content first, from the name where that says nothing."""
 
+import datetime
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cuvee.errors import UnreadableDocumentError
@@ -44,6 +45,10 @@ class ReadDocument:
     pages: tuple[str, ...]
     """One text per page of a PDF; one text where the format has no pages."""
     paged: bool
+    author: str | None = None
+    date: datetime.date | None = None
+    """When it was published, as it says itself."""
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:

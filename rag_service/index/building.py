@@ -65,7 +65,7 @@ class Alive:
     manifest: Manifest
     mask: NDArray[np.bool_]
     """Shape (rows of the manifest,)."""
-    documents: int
+    document_ids: frozenset[str]
 
     @classmethod
     def of(cls, index_dir: Path, manifest: Manifest, documents: Collection[str]) -> "Alive":
@@ -74,12 +74,11 @@ class Alive:
         ids = pa.chunked_array(pieces, pa.string())
         mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
         mask[read_tombstones(index_dir, manifest)] = False
-        return cls(index_dir, manifest, mask, len(pc.unique(ids.filter(pa.array(mask)))))
+        return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing died since."""
-        return int(self.mask.sum()) == self.manifest.chunks
+    def chunks(self) -> int:
+        return int(self.mask.sum())
 
     def survivors(self, segment: Segment) -> tuple[OpenSegment, NDArray[np.int64]]:
         """The opened segment, and the numbers within it of its living rows."""
@@ -98,14 +97,14 @@ def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: 
     base = present.base
     base_rows = base.rows if base else 0
     dead = np.flatnonzero(~alive.mask).astype(np.int64)
-    delta_rows = int(alive.mask[base_rows:].sum()) + (len(fresh.vectors) if fresh else 0)
+    delta_rows = int(alive.mask[base_rows:].sum()) + _rows_of(fresh)
     if base is None or rule.folds(base_rows, delta_rows, int((dead < base_rows).sum())):
         return fold(number, alive, fresh, recipe)
     described = _described(
-        recipe, present.dimension, alive.documents + _documents_of(fresh), int(alive.mask.sum()) + _rows_of(fresh)
+        recipe, present.dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
     )
     kept = _written(present, base)
-    if fresh is None:
+    if not _rows_of(fresh):
         return _assemble(alive.index_dir, number, described, kept, _written(present, present.delta), dead)
     rows = _small(alive, fresh)
     delta = segments.write(alive.index_dir, [rows] if rows else [], present.dimension, base.rows)
@@ -118,7 +117,7 @@ def fold(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe) -> Path:
     dimension = alive.manifest.dimension
     base = segments.write(alive.index_dir, _merged(alive, _small(alive, fresh)), dimension, 0)
     described = _described(
-        recipe, dimension, alive.documents + _documents_of(fresh), int(alive.mask.sum()) + _rows_of(fresh)
+        recipe, dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
     )
     return _assemble(alive.index_dir, number, described, base, None, np.empty(0, np.int64))
 

@@ -36,6 +36,10 @@ def upgrade() -> None:
             comment="the published generation holds it; with another state than indexed it waits to be taken out",
         ),
     )
+    op.add_column(
+        "documents",
+        sa.Column("reclaimed_at", sa.DateTime(timezone=True), nullable=True, comment="its bytes and text were removed"),
+    )
     # Generations had another format: everything is read again, by the next run of index_documents.
     op.execute("update documents set state = 'landed', landed_at = now() where state = 'indexed'")
     op.execute("delete from index_generations")
@@ -67,5 +71,5 @@ def downgrade() -> None:
     for name in ("retired_at", "made_from", "origin"):
         op.drop_column("index_generations", name)
     op.drop_index("documents_leaving_idx", table_name="documents")
-    for name in ("in_index", "metadata", "date", "author", "source"):
+    for name in ("reclaimed_at", "in_index", "metadata", "date", "author", "source"):
         op.drop_column("documents", name)
