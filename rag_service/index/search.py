@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -102,12 +102,18 @@ class Retriever:
     generation: Searchable
     encoder: Encoder
 
-    def search(self, query: str, top_k: int, topic: str | None = None, segment: str | None = None) -> Found:
+    def search(self, query: str, top_k: int, where: Mapping[str, str] | None = None) -> Found:
+        """The passages nearest to `query` among those whose topic and segment are those of `where`."""
         started = time.perf_counter()
         vector = self.encoder.encode([query])[0]
         embedded = time.perf_counter()
-        hits = self.generation.search(vector, top_k, topic, segment)
+        hits = self.generation.search(vector, top_k, **(where or {}))
         return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3)
+
+
+def place(topic: str | None, segment: str | None) -> Mapping[str, str] | None:
+    """What `Retriever.search` takes as `where`; None when neither is given."""
+    return {name: value for name, value in (("topic", topic), ("segment", segment)) if value} or None
 
 
 class ServedIndex:
