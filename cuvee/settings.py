@@ -61,7 +61,16 @@ class Settings(BaseSettings):
     embedder: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2` from its wheel, or any sentence-transformers id or folder."""
     answer_model: str = "extractive"
-    """`extractive`, or `transformers:<hub id | folder | .gguf file>`."""
+    """`extractive`, `transformers:<hub id | folder | .gguf file>`, or `openai:<base url>[#<model>]` for a server that
+    speaks OpenAI's protocol, such as `openai:http://127.0.0.1:11434/v1#llama3.2`; without a model its first one."""
+    answer_api_key: SecretStr | None = None
+    """Key of that server, where it asks for one."""
+    answer_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Longest time that an answer model may write at one answer; what it has written by then is taken."""
+    answer_context_tokens: Annotated[int, Field(ge=1024)] = 4096
+    """How much a served model reads and writes at once, where its server does not say."""
+    rewrite_questions: bool = False
+    """Whether an answer model that writes may put questions in other words for the search."""
     chunk_tokens: Annotated[int, Field(ge=200, le=500)] = 240
     chunk_overlap_tokens: Annotated[int, Field(ge=0, le=100)] = 40
     refusal_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.40

@@ -1,7 +1,7 @@
 """Chunks and their statements to vectors, by the embedder that the service uses for questions.
 
-Input: `chunk_id`, `ordinal`, `text`. Output (`EMBEDDED`): `chunk_id`, `embedding` (unit vector, fp32 bytes),
-`statements`, `statement_embeddings` (their unit vectors one after the other, fp16 bytes).
+Input: `chunk_id`, `title`, `ordinal`, `text`. Output (`EMBEDDED`): `chunk_id`, `embedding` (unit vector, fp32 bytes),
+`statements`, `statement_embeddings` (their vectors one after the other, fp16 bytes; see `index/representation.py`).
 Partitioning: even; the model is loaded once per Python worker, which runs on one core.
 """
 
@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import ArrayType, BinaryType, IntegerType, StringType, StructField, StructType
 
-from rag_service.documents.statements import statements
 from rag_service.index.embedder import shared
+from rag_service.index.representation import Text, represent
 
 _STATEMENT = StructType(
     [
@@ -50,7 +50,7 @@ _ARROW = pa.schema(
 
 def transform(chunks: DataFrame, embedder: str, chunk_tokens: int, partitions: int) -> DataFrame:
     """One row of EMBEDDED per chunk."""
-    texts = chunks.select("chunk_id", "ordinal", "text").repartition(partitions)
+    texts = chunks.select("chunk_id", "title", "ordinal", "text").repartition(partitions)
     return texts.mapInArrow(partial(_embed_batches, embedder=embedder, chunk_tokens=chunk_tokens), EMBEDDED)
 
 
@@ -60,20 +60,15 @@ def _embed_batches(batches: Iterator[pa.RecordBatch], embedder: str, chunk_token
     torch.set_num_threads(1)  # Spark runs one Python worker per core
     model = shared(embedder, chunk_tokens)
     for batch in batches:
-        texts = batch.column("text").to_pylist()
-        said = [statements(text, at) for text, at in zip(texts, batch.column("ordinal").to_pylist(), strict=True)]
-        # Chunks overlap, and a heading's first sentence is often said twice.
-        different = list(dict.fromkeys([*texts, *(one.in_context for of_chunk in said for one in of_chunk)]))
-        known = dict(zip(different, model.encode(different), strict=True))
+        columns = batch.to_pydict()
+        texts = [Text(*row) for row in zip(columns["title"], columns["text"], columns["ordinal"], strict=True)]
         rows = [
             {
                 "chunk_id": chunk_id,
-                "embedding": known[text].astype(np.float32).tobytes(),
-                "statements": [asdict(one) for one in of_chunk],
-                "statement_embeddings": b"".join(
-                    known[one.in_context].astype(np.float16).tobytes() for one in of_chunk
-                ),
+                "embedding": found.vector.astype(np.float32).tobytes(),
+                "statements": [asdict(one) for one in found.statements],
+                "statement_embeddings": found.statement_vectors.tobytes(),
             }
-            for chunk_id, text, of_chunk in zip(batch.column("chunk_id").to_pylist(), texts, said, strict=True)
+            for chunk_id, found in zip(columns["chunk_id"], represent(texts, model.encode), strict=True)
         ]
         yield pa.RecordBatch.from_pylist(rows, _ARROW)

@@ -3,13 +3,32 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from rag_service.answers.candidates import candidates
 from rag_service.answers.cues import capitalised
 from rag_service.answers.words import negated, numbers, words
 from rag_service.index.calibration import RefusalWeights
+from rag_service.index.generation import Manifest
 from rag_service.index.hybrid import Hit
 from rag_service.index.lexical import stems
+from rag_service.index.search import Found
+
+NOT_THERE = "the passages found do not seem to hold an answer"
+NOTHING_THERE = "nothing is indexed there"
+
+
+class Decide(Protocol):
+    def __call__(self, found: Found, manifest: Manifest) -> str | None: ...
+
+
+def decide(found: Found, manifest: Manifest) -> str | None:
+    """Why there is nothing to answer from, as the end of a sentence; None when there is."""
+    if not found.hits:
+        return NOTHING_THERE
+    best = found.hits[0]
+    chance = probability(signals(best.query.text, found.hits), best.query.calibration.refusal)
+    return NOT_THERE if chance < manifest.refusal_threshold else None
 
 
 @dataclass(frozen=True)

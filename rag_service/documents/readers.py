@@ -47,8 +47,9 @@ class ReadDocument:
     paged: bool
     author: str | None = None
     date: datetime.date | None = None
-    """When it was published, as it says itself."""
+    """Day on which it was written or published, as far as the file says."""
     metadata: dict[str, str] = field(default_factory=dict)
+    """What else the file says of itself, such as `keywords` or `language`; bounded as `Details` are."""
 
 
 def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:
@@ -76,7 +77,16 @@ def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:
     if not any(page.strip() for page in extracted.pages):
         raise UnreadableDocumentError(_NO_TEXT.get(kind, "There is no text in the document."))
     title = clean_query(extracted.title)[:_MOST_TITLE_CHARS] or title_from(name)
-    return ReadDocument(title, _MEDIA_TYPES[kind], extracted.pages, paged=kind == "pdf")
+    said = extracted.details
+    return ReadDocument(
+        title,
+        _MEDIA_TYPES[kind],
+        extracted.pages,
+        paged=kind == "pdf",
+        author=said.author,
+        date=said.date,
+        metadata=said.metadata,
+    )
 
 
 def check_bytes(size_bytes: int, limits: ReadLimits) -> None:

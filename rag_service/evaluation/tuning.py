@@ -136,7 +136,7 @@ def _logistic(rows: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray
 
     found = minimize(loss, np.zeros(standard.shape[1]), jac=True, method="L-BFGS-B").x
     weights = found[1:] / scale
-    return np.r_[found[0] - weights @ middle, weights]
+    return np.concatenate([[found[0] - weights @ middle], weights])
 
 
 def _rounded(names: Sequence[str], values: Sequence[float] | NDArray[np.float64]) -> dict[str, Any]:

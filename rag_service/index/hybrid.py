@@ -188,7 +188,7 @@ def matched(query: Query, chunk: Chunk, similarities: Sequence[float]) -> tuple[
 
 
 def _fused(weights: RetrievalWeights, signals: Signals) -> float:
-    return sum(getattr(weights, name) * value for name, value in signals._asdict().items())
+    return float(sum(getattr(weights, name) * value for name, value in signals._asdict().items()))
 
 
 def _distinct(hits: Sequence[Hit], top_k: int) -> list[Hit]:

@@ -2,9 +2,11 @@
 
 from fastapi import APIRouter
 
+from rag_service.answers.answerer import Asked
 from rag_service.api.deps import Engine, RagCaller, ServedAnswerer, ServedRetriever, Threads
 from rag_service.api.schemas import AskRequest, AskResponse, SentenceOut, SourceOut, VersionsOut
 from rag_service.feedback import log
+from rag_service.index.filters import place
 
 router = APIRouter(tags=["answers"])
 
@@ -19,7 +21,7 @@ async def ask(
     threads: Threads,
 ) -> AskResponse:
     def answered_and_logged() -> AskResponse:
-        answer = answerer.answer(retriever, body.question, body.top_k, body.topic, body.segment)
+        answer = answerer.answer(retriever, Asked(body.question, body.top_k, place(body.topic, body.segment)))
         question_id = log.record(engine, caller.key_id, body.question, body.topic, body.segment, answer)
         return AskResponse(
             question_id=question_id,

@@ -29,12 +29,26 @@ class CountingEncoder:
         return vectors / np.where(lengths == 0, 1, lengths)
 
 
+class AgreeingEncoder(CountingEncoder):
+    """Finds all texts alike, so that words, figures and names alone decide."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        vectors[:, 0] = 1
+        return vectors
+
+
 MakeHit = Callable[..., Hit]
 
 
 @pytest.fixture
 def encoder() -> CountingEncoder:
     return CountingEncoder()
+
+
+@pytest.fixture
+def agreeing() -> AgreeingEncoder:
+    return AgreeingEncoder()
 
 
 @pytest.fixture
