@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     settle_seconds: Annotated[float, Field(ge=0)] = 2.0
     """A file in the inbox is taken once it has not changed for this long."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
+    max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
+    """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
 

@@ -52,6 +52,27 @@ def page(
     return [DocumentRecord(**row._mapping) for row in rows], total
 
 
+@dataclass(frozen=True)
+class SegmentCount:
+    """How many documents a segment has, by state; superseded and deleted ones are left out."""
+
+    topic: str
+    segment: str
+    landed: int
+    indexed: int
+    failed: int
+
+
+def segments(engine: sa.Engine) -> list[SegmentCount]:
+    """Every topic and segment that has documents, by name."""
+    states = ("landed", "indexed", "failed")
+    counts = [sa.func.count().filter(documents.c.state == state).label(state) for state in states]
+    place = (documents.c.topic, documents.c.segment)
+    statement = sa.select(*place, *counts).where(documents.c.state.in_(states)).group_by(*place).order_by(*place)
+    with engine.connect() as connection:
+        return [SegmentCount(**row._mapping) for row in connection.execute(statement)]
+
+
 def find(engine: sa.Engine, document_id: str) -> DocumentRecord:
     """One document.
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from cuvee.database import documents
+from cuvee.errors import NotFoundError
 from cuvee.objects import StoredObject
 
 
@@ -94,6 +95,25 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landi
         .values(state="superseded", updated_at=sa.func.now())
     )
     return Landing("landed" if fresh else "duplicate", connection.execute(older).rowcount)
+
+
+def delete(connection: sa.Connection, document_id: str) -> None:
+    """The document is to be gone: from answers with the next micro-batch, from storage with the next clean-up.
+
+    Raises:
+        NotFoundError: no such document, or it is deleted already.
+    """
+    wanted = sa.and_(documents.c.document_id == document_id, documents.c.state != "deleted")
+    statement = sa.update(documents).where(wanted).values(state="deleted", updated_at=sa.func.now())
+    if connection.execute(statement).rowcount == 0:
+        raise NotFoundError(f"There is no document {document_id}.")
+
+
+def retry(connection: sa.Connection, document_id: str) -> bool:
+    """Let a failed document be read again; False when it is not a failed one."""
+    wanted = sa.and_(documents.c.document_id == document_id, documents.c.state == "failed")
+    again = {"state": "landed", "error": None, "landed_at": sa.func.now(), "updated_at": sa.func.now()}
+    return connection.execute(sa.update(documents).where(wanted).values(**again)).rowcount == 1
 
 
 def landed(connection: sa.Connection) -> list[Landed]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from cuvee.errors import CuveeError, IntegrityError, NotReadyError
+from rag_service.index.filters import Condition, places
 from rag_service.index.generation import MANIFEST, Generation, Hit, Manifest, current
 
 log = logging.getLogger(__name__)
@@ -102,11 +103,12 @@ class Retriever:
     generation: Searchable
     encoder: Encoder
 
-    def search(self, query: str, top_k: int, topic: str | None = None, segment: str | None = None) -> Found:
+    def search(self, query: str, top_k: int, where: Condition | None = None) -> Found:
         started = time.perf_counter()
         vector = self.encoder.encode([query])[0]
         embedded = time.perf_counter()
-        hits = self.generation.search(vector, top_k, topic, segment)
+        wanted = places(where)
+        hits = self.generation.search(vector, top_k, wanted.get("topic"), wanted.get("segment"))
         return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from cuvee.errors import InvalidInputError
-from rag_service.answers.answerer import Answerer, Sentence
+from rag_service.answers.answerer import Answerer, Asked, Sentence
+from rag_service.index.filters import place
 from rag_service.index.generation import Hit, Manifest
 from rag_service.index.search import Retriever
 from tests.unit.rag_service.answers.conftest import CountingEncoder, MakeHit
@@ -54,7 +55,9 @@ class FixedGeneration:
 
 def ask(encoder: CountingEncoder, model: FixedModel, hits: list[Hit], question="When do the fans start?", **places):
     retriever = Retriever(FixedGeneration(hits), encoder)
-    return Answerer(model, encoder).answer(retriever, question, 8, **places)
+    return Answerer(model, encoder).answer(
+        retriever, Asked(question, where=place(**{"topic": None, "segment": None} | places))
+    )
 
 
 def test_every_sentence_is_cited_and_sources_are_numbered_as_they_are_first_cited(
@@ -155,6 +158,8 @@ def test_a_question_of_invisible_characters_is_refused_as_input(encoder: Countin
 def test_topic_segment_and_number_of_passages_reach_the_search(encoder: CountingEncoder, hit: MakeHit) -> None:
     generation = FixedGeneration([hit(FANS)])
 
-    Answerer(FixedModel(FANS), encoder).answer(Retriever(generation, encoder), "fans?", 5, "cellar", "safety")
+    Answerer(FixedModel(FANS), encoder).answer(
+        Retriever(generation, encoder), Asked("fans?", 5, place("cellar", "safety"))
+    )
 
     assert generation.searched == [(5, "cellar", "safety")]
