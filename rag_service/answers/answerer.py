@@ -29,6 +29,8 @@ class Turn:
 
     role: Literal["user", "assistant"]
     text: str
+    titles: tuple[str, ...] = ()
+    """Of the documents that an assistant's answer cited, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Versions:
     generation: int
     embedder: str
     answer_model: str
+    draft: Literal["kept", "mended", "replaced"] = "kept"
 
 
 @dataclass(frozen=True)

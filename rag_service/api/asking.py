@@ -50,7 +50,7 @@ class Asking:
         """Raises InvalidInputError when the question or the filter cannot be used."""
         cleaned(body.question)
         turns = [turn.model_dump() for turn in body.history]
-        history = tuple(Turn(turn.role, turn.text) for turn in body.history)
+        history = tuple(Turn(turn.role, turn.text, tuple(turn.titles)) for turn in body.history)
         asked = Asked(body.question, body.top_k, where_of(body), history)
         posed = Posed(body.question, body.topic, body.segment, body.filter, turns)
         return cls(answerer, retriever, engine, key_id, posed, asked)

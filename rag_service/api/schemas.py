@@ -67,6 +67,10 @@ class TurnIn(BaseModel):
 
     role: Literal["user", "assistant"]
     text: Annotated[str, Field(min_length=1, max_length=MOST_TURN_CHARS), AfterValidator(_storable)]
+    titles: Annotated[
+        list[Annotated[str, Field(max_length=300), AfterValidator(_storable)]],
+        Field(max_length=50, description="Of the documents that an answer cited"),
+    ] = []
 
 
 class AskRequest(BaseModel):
@@ -143,6 +147,7 @@ class VersionsOut(BaseModel):
     generation: int
     embedder: str
     answer_model: str
+    draft: Annotated[str, Field(description="What became of the answer model's draft: kept, mended or replaced")]
 
 
 class AskResponse(BaseModel):

@@ -1,5 +1,6 @@
 """Reading what is recorded about documents, page by page, for people and programs that ask."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -34,11 +35,18 @@ _COLUMNS = [documents.c[field.name] for field in fields(DocumentRecord)]
 
 
 def page(
-    engine: sa.Engine, topic: str | None, segment: str | None, state: str | None, limit: int, offset: int
+    engine: sa.Engine,
+    topic: str | None,
+    segment: str | None,
+    states: Collection[str] | None,
+    limit: int,
+    offset: int,
 ) -> tuple[list[DocumentRecord], int]:
     """The documents that match, latest landed first, from `offset` on, and how many match in all."""
-    wanted = {"topic": topic, "segment": segment, "state": state}
+    wanted = {"topic": topic, "segment": segment}
     matching = [documents.c[name] == value for name, value in wanted.items() if value is not None]
+    if states:
+        matching.append(documents.c.state.in_(states))
     listed = (
         sa.select(*_COLUMNS)
         .where(*matching)

@@ -21,7 +21,7 @@ class Posed:
     topic: str | None = None
     segment: str | None = None
     filter: Mapping[str, Any] | None = None
-    history: Sequence[Mapping[str, str]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Logged:
     topic: str | None
     segment: str | None
     filter: dict[str, Any] | None
-    history: list[dict[str, str]]
+    history: list[dict[str, Any]]
     answer: str
     refused: bool
     sentences: list[dict[str, Any]]

@@ -29,7 +29,7 @@ def list_documents(
     engine: Engine,
     topic: Annotated[Place | None, Query()] = None,
     segment: Annotated[Place | None, Query()] = None,
-    state: DocumentState | None = None,
+    state: Annotated[list[DocumentState] | None, Query(description="One or several")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> DocumentsResponse:
