@@ -25,6 +25,10 @@ OnError = Callable[[int, str, str], Events]
 """What a client is told of a failure: its status, kind and message."""
 
 
+def event(data: str, name: str | None = None) -> ServerSentEvent:
+    return ServerSentEvent(data, event=name, sep="\n")
+
+
 def event_stream(threads: Workshop, work: Callable[[], Events], on_error: OnError) -> EventSourceResponse:
     """Send what `work` yields as it comes, and comments in between so that nobody thinks the connection dead."""
     send, receive = anyio.create_memory_object_stream[ServerSentEvent](_MOST_BUFFERED)

@@ -9,7 +9,7 @@ from cuvee.service import ErrorBody, ErrorDetail
 from rag_service.answers.answerer import Token
 from rag_service.api.asking import Asking
 from rag_service.api.deps import Engine, RagCaller, ServedAnswerer, ServedRetriever, Threads
-from rag_service.api.events import event_stream
+from rag_service.api.events import event, event_stream
 from rag_service.api.schemas import AskRequest, AskResponse, SourcesOut, TokenOut
 
 router = APIRouter(tags=["answers"])
@@ -42,13 +42,13 @@ def _events(asking: Asking) -> Iterator[ServerSentEvent]:
     for item in asking.responses():
         match item:
             case SourcesOut():
-                yield ServerSentEvent(item.model_dump_json(), event="sources")
+                yield event(item.model_dump_json(), "sources")
             case Token(text):
-                yield ServerSentEvent(TokenOut(text=text).model_dump_json(), event="token")
+                yield event(TokenOut(text=text).model_dump_json(), "token")
             case AskResponse():
-                yield ServerSentEvent(item.model_dump_json(), event="answer")
+                yield event(item.model_dump_json(), "answer")
 
 
 def _error(_status: int, kind: str, message: str) -> Iterator[ServerSentEvent]:
     body = ErrorBody(error=ErrorDetail(type=kind, message=message))
-    yield ServerSentEvent(body.model_dump_json(), event="error")
+    yield event(body.model_dump_json(), "error")

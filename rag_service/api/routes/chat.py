@@ -26,7 +26,7 @@ from rag_service.api.deps import (
     Threads,
     TokenCount,
 )
-from rag_service.api.events import event_stream
+from rag_service.api.events import event, event_stream
 from rag_service.api.openai_schemas import ChatRequest, Chunk, ChunkChoice, Completion, Model, Models
 from rag_service.documents import catalogue
 
@@ -102,15 +102,15 @@ def _events(reply: Callable[[], Reply], body: ChatRequest) -> Iterator[ServerSen
     yield _event(Chunk(id=made.id, created=made.created, model=made.model, choices=[first]))
     for piece in made.pieces(bool(body.stream_options and body.stream_options.include_usage)):
         yield _event(piece)
-    yield ServerSentEvent("[DONE]")
+    yield event("[DONE]")
 
 
 def _event(chunk: Chunk) -> ServerSentEvent:
-    return ServerSentEvent(chunk.model_dump_json(exclude={"sources", "question_id"} if chunk.sources is None else None))
+    return event(chunk.model_dump_json(exclude={"sources", "question_id"} if chunk.sources is None else None))
 
 
 def _error(status: int, kind: str, message: str) -> Iterator[ServerSentEvent]:
-    yield ServerSentEvent(json.dumps(_error_body(status, kind, message)))
+    yield event(json.dumps(_error_body(status, kind, message)))
 
 
 def _models(engine: sa.Engine) -> list[str]:
