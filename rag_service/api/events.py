@@ -45,9 +45,9 @@ def event_stream(threads: Workshop, work: Callable[[], Events], on_error: OnErro
 def _pump(work: Callable[[], Events], on_error: OnError, send: MemoryObjectSendStream[ServerSentEvent]) -> None:
     try:
         with closing(_told(work, on_error)) as events:  # type: ignore[type-var]
-            for event in events:
+            for one in events:
                 anyio.from_thread.check_cancelled()
-                anyio.from_thread.run(send.send, event)
+                anyio.from_thread.run(send.send, one)
     except (CancelledError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         log.info("a client went away before its answer was whole")
 
