@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from cuvee.database import documents
-from cuvee.errors import NotFoundError
+from cuvee.errors import InvalidInputError, NotFoundError
 from cuvee.objects import StoredObject
 
 
@@ -97,23 +97,38 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landi
     return Landing("landed" if fresh else "duplicate", connection.execute(older).rowcount)
 
 
-def delete(connection: sa.Connection, document_id: str) -> None:
-    """The document is to be gone: from answers with the next micro-batch, from storage with the next clean-up.
+def delete(connection: sa.Connection, document_id: str) -> bool:
+    """The owner does not want the document any more; False where that was so already.
 
     Raises:
-        NotFoundError: no such document, or it is deleted already.
+        NotFoundError: no such document.
     """
-    wanted = sa.and_(documents.c.document_id == document_id, documents.c.state != "deleted")
-    statement = sa.update(documents).where(wanted).values(state="deleted", updated_at=sa.func.now())
-    if connection.execute(statement).rowcount == 0:
+    values = {"state": "deleted", "error": None, "updated_at": sa.func.now()}
+    return _change(connection, document_id, documents.c.state != "deleted", values)
+
+
+def retry(connection: sa.Connection, document_id: str) -> None:
+    """Let the next run read a failed document again.
+
+    Raises:
+        NotFoundError: no such document.
+        InvalidInputError: it did not fail.
+    """
+    values = {"state": "landed", "landed_at": sa.func.now(), "updated_at": sa.func.now()}
+    if not _change(connection, document_id, documents.c.state == "failed", values):
+        raise InvalidInputError(f"Document {document_id} did not fail, so there is nothing to try again.")
+
+
+def _change(
+    connection: sa.Connection, document_id: str, where: sa.ColumnElement[bool], values: Mapping[str, object]
+) -> bool:
+    statement = sa.update(documents).where(documents.c.document_id == document_id, where).values(**values)
+    if connection.execute(statement).rowcount:
+        return True
+    known = sa.select(sa.literal(1)).where(documents.c.document_id == document_id)
+    if connection.execute(known).one_or_none() is None:
         raise NotFoundError(f"There is no document {document_id}.")
-
-
-def retry(connection: sa.Connection, document_id: str) -> bool:
-    """Let a failed document be read again; False when it is not a failed one."""
-    wanted = sa.and_(documents.c.document_id == document_id, documents.c.state == "failed")
-    again = {"state": "landed", "error": None, "landed_at": sa.func.now(), "updated_at": sa.func.now()}
-    return connection.execute(sa.update(documents).where(wanted).values(**again)).rowcount == 1
+    return False
 
 
 def landed(connection: sa.Connection) -> list[Landed]:

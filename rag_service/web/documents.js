@@ -123,7 +123,7 @@ function row(one) {
       { class: "what" },
       el("p", { class: "title" }, title),
       el("p", { class: "fine" }, ...facts(known)),
-      one.error ? el("p", { class: "problem" }, one.error) : null,
+      one.state === "failed" && one.error ? el("p", { class: "problem" }, one.error) : null,
     ),
     buttons,
   );

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from cuvee.errors import InvalidInputError
 from rag_service.api.deps import DocumentsCaller, Engine, RagCaller, Store
 from rag_service.api.document_schemas import (
     DocumentOut,
@@ -53,11 +52,8 @@ def delete_document(document_id: _Id, _: DocumentsCaller, engine: Engine) -> Doc
 @router.post("/{document_id}/retry", status_code=202, summary="Read a failed document again")
 def retry_document(document_id: _Id, _: DocumentsCaller, engine: Engine) -> DocumentOut:
     with engine.begin() as connection:
-        retried = ledger.retry(connection, document_id)
-    document = catalogue.find(engine, document_id)
-    if not retried:
-        raise InvalidInputError(f"Document {document_id} is {document.state}; only failed ones can be tried again.")
-    return DocumentOut.model_validate(document)
+        ledger.retry(connection, document_id)
+    return DocumentOut.model_validate(catalogue.find(engine, document_id))
 
 
 @router.get("/{document_id}/text", summary="A part of the cleaned text, which citations point into")

@@ -213,3 +213,23 @@ def test_a_question_without_its_key_is_refused_before_any_stream(
     answer = client.post("/ask", json={"question": QUESTION, "stream": True}, headers={"authorization": ""})
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "unauthorized")
+
+
+def test_while_nothing_is_to_be_sent_comments_keep_the_connection_alive(
+    library: Library, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Answerer.stream
+
+    def slow(*arguments: object) -> Iterator[object]:
+        time.sleep(0.5)
+        yield from real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Answerer, "stream", slow)
+    monkeypatch.setattr("rag_service.api.events.PING_SECONDS", 0.1)
+    body = {"question": QUESTION, "stream": True}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with served(settings) as url, httpx.stream("POST", f"{url}/ask", json=body, headers=headers) as response:
+        lines = list(response.iter_lines())
+
+    assert lines[0].startswith(": ping")
+    assert "event: answer" in lines
