@@ -94,7 +94,29 @@ questions = sa.Table(
     sa.Column("sources", JSONB, nullable=False),
     sa.Column("versions", JSONB, nullable=False),
     sa.Column("timings_ms", JSONB, nullable=False),
+    sa.Column("filter", JSONB(none_as_null=True), comment="the condition as it was sent, besides topic and segment"),
+    sa.Column("history", JSONB, nullable=False, server_default=sa.text("'[]'")),
+    sa.Column("nearest", JSONB, nullable=False, server_default=sa.text("'[]'"), comment="passages a refusal shows"),
     sa.Index("questions_asked_at_idx", "asked_at"),
+    sa.Index("questions_key_idx", "key_id", "asked_at"),
+)
+
+answer_feedback = sa.Table(
+    "answer_feedback",
+    metadata,
+    sa.Column(
+        "question_id",
+        UUID(as_uuid=True),
+        sa.ForeignKey("questions.question_id", name="answer_feedback_question_id_fkey", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("key_id", sa.Integer, primary_key=True, comment="who judged; a later verdict replaces the former"),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text),
+    sa.Column("correct_document_id", sa.Text, comment="where the answer would have been"),
+    sa.Column("given_at", _Time, nullable=False, server_default=_now),
+    sa.CheckConstraint("verdict in ('up', 'down')", name="verdict"),
+    sa.Index("answer_feedback_given_at_idx", "given_at"),
 )
 
 predictions = sa.Table(

@@ -17,8 +17,9 @@ from sqlalchemy.dialects.postgresql import insert
 from cuvee.database import api_keys
 from cuvee.errors import ForbiddenError, UnauthorizedError
 
-Scope = Literal["rag", "ml"]
-ALL_SCOPES: tuple[Scope, ...] = ("rag", "ml")
+Scope = Literal["rag", "ml", "documents"]
+"""`rag` asks and reads, `documents` adds and deletes documents, `ml` predicts."""
+ALL_SCOPES: tuple[Scope, ...] = ("rag", "ml", "documents")
 
 
 @dataclass(frozen=True)

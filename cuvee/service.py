@@ -1,7 +1,7 @@
 """What both FastAPI services share: errors with the right status, API keys, health, metrics, limits on input."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -31,7 +31,8 @@ STATUS_BY_KIND = {
     "forbidden": 403,
     "not_ready": 503,
 }
-_KIND_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+DATABASE_DOWN = (OperationalError, InterfaceError)
+_KIND_BY_STATUS = {400: "invalid_input", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 class ErrorDetail(BaseModel):
@@ -57,58 +58,61 @@ def error_response(status: int, kind: str, message: str) -> JSONResponse:
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 
 
-def _on_cuvee_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, CuveeError)
-    status = STATUS_BY_KIND.get(error.kind, 500)
-    if status == 500:
-        log.error("request failed: %s", error, exc_info=error)
-    return error_response(status, error.kind, str(error))
+def told(error: Exception) -> tuple[int, str, str]:
+    """Status, kind and message under which a caller hears of `error`; what is not the caller's fault is logged."""
+    if isinstance(error, CuveeError):
+        status = STATUS_BY_KIND.get(error.kind, 500)
+        if status == 500:
+            log.error("request failed: %s", error, exc_info=error)
+        return status, error.kind, str(error)
+    if isinstance(error, RequestValidationError):
+        return 422, "invalid_input", _problems(error)
+    if isinstance(error, HTTPException):
+        return error.status_code, _KIND_BY_STATUS.get(error.status_code, "http_error"), str(error.detail)
+    if isinstance(error, DATABASE_DOWN):
+        log.error("the database does not answer: %s", error)
+        return 503, "not_ready", "The database does not answer; nothing was recorded. Try again shortly."
+    # Its text may hold internals, so it stays out of the answer.
+    return 500, "internal_error", "Something broke here; the service's log has the details."
 
 
-def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _on_error(_: Request, error: Exception) -> JSONResponse:
+    return error_response(*told(error))
+
+
+def _problems(error: RequestValidationError) -> str:
     parts = []
     for problem in error.errors()[:10]:
         where = ".".join(str(part) for part in problem["loc"] if part != "body")
         came = problem.get("input")
-        told = (
+        shown = (
             f", not {came!r}"[:60]
             if isinstance(came, str | int | float | None) and problem["type"] != "missing"
             else ""
         )
-        parts.append(f"{where or 'body'}: {problem['msg']}{told}")
-    return error_response(422, "invalid_input", "; ".join(parts))
-
-
-def _on_http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return error_response(error.status_code, _KIND_BY_STATUS.get(error.status_code, "http_error"), str(error.detail))
-
-
-def _on_database_down(_: Request, error: Exception) -> JSONResponse:
-    log.error("the database does not answer: %s", error)
-    return error_response(503, "not_ready", "The database does not answer; nothing was recorded. Try again shortly.")
-
-
-def _on_unexpected(_: Request, _error: Exception) -> JSONResponse:
-    # Starlette logs the traceback itself; its text may hold internals, so it stays out of the answer.
-    return error_response(500, "internal_error", "Something broke here; the service's log has the details.")
+        parts.append(f"{where or 'body'}: {problem['msg']}{shown}")
+    return "; ".join(parts)
 
 
 class BodyLimit:
-    """Refuses request bodies over `most_bytes`, also when no length was announced."""
+    """Refuses request bodies over `most_bytes`, also when no length was announced.
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    `exceptions` are other limits, by method and path.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int, exceptions: Mapping[tuple[str, str], int] | None = None) -> None:
         self._app = app
         self._most_bytes = most_bytes
+        self._exceptions = exceptions or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        message = f"The request body may have at most {self._most_bytes} bytes."
+        most_bytes = self._exceptions.get((scope["method"], scope["path"]), self._most_bytes)
+        message = f"The request body may have at most {most_bytes} bytes."
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._most_bytes:
+        if announced.isdigit() and int(announced) > most_bytes:
             await error_response(413, "too_large", message)(scope, receive, send)
             return
         received = 0
@@ -117,7 +121,7 @@ class BodyLimit:
             nonlocal received
             part = await receive()
             received += len(part.get("body", b""))
-            if received > self._most_bytes:
+            if received > most_bytes:
                 raise HTTPException(413, message)
             return part
 
@@ -153,9 +157,17 @@ def health_router(readiness: Callable[[FastAPI], BaseModel]) -> APIRouter:
 
 
 def create_service(
-    title: str, description: str, lifespan: Any, readiness: Callable[[FastAPI], BaseModel], max_request_bytes: int
+    title: str,
+    description: str,
+    lifespan: Any,
+    readiness: Callable[[FastAPI], BaseModel],
+    max_request_bytes: int,
+    larger_bodies: Mapping[tuple[str, str], int] | None = None,
 ) -> FastAPI:
-    """An app with health, metrics, error answers and limits; the caller adds its routers."""
+    """An app with health, metrics, error answers and limits; the caller adds its routers.
+
+    `larger_bodies` has the limits, in bytes, of the routes that take more, by method and path.
+    """
     errors: dict[int | str, dict[str, Any]] = {code: {"model": ErrorBody} for code in (401, 403, 413, 422, 503)}
     # Its documentation page brings its own scripts; FastAPI's loads them from elsewhere, which fails offline.
     app: FastAPI = FastAPIOffline(
@@ -166,13 +178,9 @@ def create_service(
         redoc_url=None,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    app.add_middleware(BodyLimit, most_bytes=max_request_bytes)
-    app.add_exception_handler(CuveeError, _on_cuvee_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(OperationalError, _on_database_down)
-    app.add_exception_handler(InterfaceError, _on_database_down)
-    app.add_exception_handler(Exception, _on_unexpected)
+    app.add_middleware(BodyLimit, most_bytes=max_request_bytes, exceptions=larger_bodies)
+    for kind in (CuveeError, RequestValidationError, HTTPException, *DATABASE_DOWN, Exception):
+        app.add_exception_handler(kind, _on_error)
     app.include_router(health_router(readiness))
     expose_metrics(app)
     return app

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
     superseded documents are kept; `housekeeping` removes them then."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
+    max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
+    """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
 

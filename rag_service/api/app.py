@@ -8,13 +8,14 @@ from fastapi import FastAPI
 
 from cuvee import keys
 from cuvee.database import INDEX_CHANNEL, Listener, connect
+from cuvee.objects import ObjectStore
 from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
 from rag_service.api.deps import Workshop
-from rag_service.api.routes import ask, documents, search
+from rag_service.api.routes import ask, chat, documents, page, questions, search, uploads
 from rag_service.api.schemas import Readiness
 from rag_service.index import embedder
 from rag_service.index.search import CachingEncoder, ServedIndex
@@ -41,7 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
         index = ServedIndex(engine, chosen.index_dir, encoder)
         await anyio.to_thread.run_sync(index.refresh)
-        app.state.engine, app.state.index = engine, index
+        app.state.engine, app.state.index, app.state.settings = engine, index, chosen
+        app.state.store = ObjectStore(chosen.resolved_objects_url)
+        app.state.token_count = lambda text: len(shared.token_spans(text))
         app.state.keys = keys.KeyRing(engine)
         app.state.answerer = Answerer(model, encoder, chosen.rewrite_questions)
         app.state.workshop = Workshop(_ANSWERS_AT_ONCE)
@@ -53,9 +56,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await anyio.to_thread.run_sync(listener.stop)
             engine.dispose()
 
-    app = create_service("rag_service", _DESCRIPTION, lifespan, readiness, chosen.max_request_bytes)
-    for routes in (ask, search, documents):
+    uploads_may_be_larger = {("POST", "/documents"): chosen.max_upload_bytes}
+    app = create_service(
+        "rag_service", _DESCRIPTION, lifespan, readiness, chosen.max_request_bytes, uploads_may_be_larger
+    )
+    for routes in (ask, search, questions, documents, uploads, chat):
         app.include_router(routes.router)
+    page.serve(app)
     return app
 
 

@@ -9,8 +9,11 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from cuvee.keys import Caller
+from cuvee.objects import ObjectStore
 from cuvee.service import caller_with
+from cuvee.settings import Settings
 from rag_service.answers.answerer import Answerer
+from rag_service.documents.readers import ReadLimits
 from rag_service.index.search import Retriever
 
 T = TypeVar("T")
@@ -46,8 +49,33 @@ async def _workshop(request: Request) -> Workshop:
     return workshop
 
 
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _store(request: Request) -> ObjectStore:
+    store: ObjectStore = request.app.state.store
+    return store
+
+
+async def _reading_limits(request: Request) -> ReadLimits:
+    settings: Settings = request.app.state.settings
+    return ReadLimits(settings.max_document_bytes, settings.max_document_chars)
+
+
+async def _token_count(request: Request) -> Callable[[str], int]:
+    count: Callable[[str], int] = request.app.state.token_count
+    return count
+
+
 RagCaller = Annotated[Caller, caller_with("rag")]
+DocumentsCaller = Annotated[Caller, caller_with("documents")]
 Engine = Annotated[sa.Engine, Depends(_engine)]
 ServedRetriever = Annotated[Retriever, Depends(_retriever)]
 ServedAnswerer = Annotated[Answerer, Depends(_answerer)]
 Threads = Annotated[Workshop, Depends(_workshop)]
+ServiceSettings = Annotated[Settings, Depends(_settings)]
+Store = Annotated[ObjectStore, Depends(_store)]
+ReadingLimits = Annotated[ReadLimits, Depends(_reading_limits)]
+TokenCount = Annotated[Callable[[str], int], Depends(_token_count)]

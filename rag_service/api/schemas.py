@@ -1,8 +1,9 @@
-"""What goes in and out over HTTP."""
+"""What goes in and out over HTTP: questions, answers, verdicts. Documents are in `document_schemas`."""
 
+import json
 import uuid
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -19,11 +20,57 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Question = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_storable), AfterValidator(_not_blank)]
+MOST_QUESTION_CHARS = 2000
+Question = Annotated[
+    str, Field(min_length=1, max_length=MOST_QUESTION_CHARS), AfterValidator(_storable), AfterValidator(_not_blank)
+]
 Place = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
 """Name of a topic or segment."""
 DocumentId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
-DocumentState = Literal["landed", "indexed", "failed", "superseded", "deleted"]
+Comment = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
+
+
+MOST_TURNS, MOST_TURN_CHARS = 20, 4000
+_MOST_FILTER_CHARS, _MOST_FILTER_DEPTH = 10_000, 10
+
+
+def _bounded(condition: dict[str, Any]) -> dict[str, Any]:
+    if _depth(condition) > _MOST_FILTER_DEPTH:
+        raise ValueError(f"may have at most {_MOST_FILTER_DEPTH} levels")
+    text = json.dumps(condition, ensure_ascii=False)
+    if len(text) > _MOST_FILTER_CHARS:
+        raise ValueError(f"may have at most {_MOST_FILTER_CHARS} characters")
+    text.encode()  # a half of a surrogate pair cannot be stored either
+    if "\\u0000" in text:
+        raise ValueError("must not hold the character U+0000")
+    return condition
+
+
+def _depth(value: object) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    parts = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, parts), default=0)
+
+
+Filter = Annotated[
+    dict[str, Any],
+    AfterValidator(_bounded),
+    Field(description="Condition on the documents, besides topic and segment", examples=[{"topic": ["cellar"]}]),
+]
+
+
+class TurnIn(BaseModel):
+    """What was said earlier in the conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant"]
+    text: Annotated[str, Field(min_length=1, max_length=MOST_TURN_CHARS), AfterValidator(_storable)]
+    titles: Annotated[
+        list[Annotated[str, Field(max_length=300), AfterValidator(_storable)]],
+        Field(max_length=50, description="Of the documents that an answer cited"),
+    ] = []
 
 
 class AskRequest(BaseModel):
@@ -32,7 +79,10 @@ class AskRequest(BaseModel):
     question: Annotated[Question, Field(examples=["When may people return after the evacuation alarm?"])]
     topic: Place | None = None
     segment: Place | None = None
+    filter: Filter | None = None
+    history: Annotated[list[TurnIn], Field(max_length=MOST_TURNS, description="Earlier turns, oldest first")] = []
     top_k: Annotated[int, Field(ge=1, le=50, description="Passages to answer from")] = 8
+    stream: Annotated[bool, Field(description="Answer in server-sent events: sources, token ..., answer")] = False
 
 
 class SearchRequest(BaseModel):
@@ -41,6 +91,7 @@ class SearchRequest(BaseModel):
     query: Question
     topic: Place | None = None
     segment: Place | None = None
+    filter: Filter | None = None
     top_k: Annotated[int, Field(ge=1, le=50)] = 8
 
 
@@ -51,8 +102,18 @@ class SentenceOut(BaseModel):
     citations: list[int]
 
 
+class QuoteOut(BaseModel):
+    """Exact words of a source; the span is in the document's cleaned text."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str
+    start_char: int
+    end_char: int
+
+
 class SourceOut(BaseModel):
-    """A cited passage: characters `start_char` to `end_char` of the document's cleaned text; score is a cosine."""
+    """A passage: characters `start_char` to `end_char` of the document's cleaned text. The best has the most score."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -65,6 +126,19 @@ class SourceOut(BaseModel):
     end_char: int
     text: str
     score: float
+    quotes: list[QuoteOut] = []
+
+
+class SourcesOut(BaseModel):
+    """The passages that are being read; the answer says which of them it cites."""
+
+    sources: list[SourceOut]
+
+
+class TokenOut(BaseModel):
+    """A piece of the draft, which is not checked yet."""
+
+    text: str
 
 
 class VersionsOut(BaseModel):
@@ -73,16 +147,67 @@ class VersionsOut(BaseModel):
     generation: int
     embedder: str
     answer_model: str
+    draft: Annotated[str, Field(description="What became of the answer model's draft: kept, mended or replaced")]
 
 
 class AskResponse(BaseModel):
+    """An answer; `sources` are what it cites, `nearest` the nearest passages when it is a refusal."""
+
+    model_config = ConfigDict(from_attributes=True)
+
     question_id: uuid.UUID
     answer: str
     refused: bool
     sentences: list[SentenceOut]
     sources: list[SourceOut]
+    nearest: list[SourceOut]
     versions: VersionsOut
     timings_ms: dict[str, float]
+
+
+class FeedbackRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    question_id: uuid.UUID
+    verdict: Literal["up", "down"]
+    comment: Comment | None = None
+    correct_document_id: Annotated[DocumentId | None, Field(description="Where the answer would have been")] = None
+
+
+class FeedbackOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    question_id: uuid.UUID
+    verdict: Literal["up", "down"]
+    comment: str | None
+    correct_document_id: str | None
+    given_at: datetime
+
+
+class QuestionOut(AskResponse):
+    """An answer as it was given, with what was asked and what this key thinks of it."""
+
+    question: str
+    asked_at: datetime
+    topic: str | None
+    segment: str | None
+    filter: dict[str, Any] | None
+    history: list[TurnIn]
+    feedback: FeedbackOut | None = None
+
+
+class QuestionSummary(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    question_id: uuid.UUID
+    asked_at: datetime
+    question: str
+    refused: bool
+    verdict: Literal["up", "down"] | None
+
+
+class QuestionsResponse(BaseModel):
+    questions: list[QuestionSummary]
 
 
 class HitOut(BaseModel):
@@ -98,33 +223,6 @@ class HitOut(BaseModel):
 class SearchResponse(BaseModel):
     hits: list[HitOut]
     generation: int
-
-
-class DocumentOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    document_id: str
-    topic: str
-    segment: str
-    uri: str
-    title: str | None
-    media_type: str | None
-    size_bytes: int
-    state: DocumentState
-    error: str | None
-    pages: int | None
-    chars: int | None
-    chunks: int | None
-    landed_at: datetime
-    updated_at: datetime
-    indexed_at: datetime | None
-
-
-class DocumentsResponse(BaseModel):
-    documents: list[DocumentOut]
-    total: int
-    limit: int
-    offset: int
 
 
 class Readiness(BaseModel):

@@ -1,5 +1,6 @@
 """Reading what is recorded about documents, page by page, for people and programs that ask."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -34,11 +35,18 @@ _COLUMNS = [documents.c[field.name] for field in fields(DocumentRecord)]
 
 
 def page(
-    engine: sa.Engine, topic: str | None, segment: str | None, state: str | None, limit: int, offset: int
+    engine: sa.Engine,
+    topic: str | None,
+    segment: str | None,
+    states: Collection[str] | None,
+    limit: int,
+    offset: int,
 ) -> tuple[list[DocumentRecord], int]:
     """The documents that match, latest landed first, from `offset` on, and how many match in all."""
-    wanted = {"topic": topic, "segment": segment, "state": state}
+    wanted = {"topic": topic, "segment": segment}
     matching = [documents.c[name] == value for name, value in wanted.items() if value is not None]
+    if states:
+        matching.append(documents.c.state.in_(states))
     listed = (
         sa.select(*_COLUMNS)
         .where(*matching)
@@ -50,6 +58,27 @@ def page(
         rows = connection.execute(listed).all()
         total = connection.execute(sa.select(sa.func.count()).select_from(documents).where(*matching)).scalar_one()
     return [DocumentRecord(**row._mapping) for row in rows], total
+
+
+@dataclass(frozen=True)
+class SegmentCount:
+    """How many documents a segment has, by state; superseded and deleted ones are left out."""
+
+    topic: str
+    segment: str
+    landed: int
+    indexed: int
+    failed: int
+
+
+def segments(engine: sa.Engine) -> list[SegmentCount]:
+    """Every topic and segment that has documents, by name."""
+    states = ("landed", "indexed", "failed")
+    counts = [sa.func.count().filter(documents.c.state == state).label(state) for state in states]
+    place = (documents.c.topic, documents.c.segment)
+    statement = sa.select(*place, *counts).where(documents.c.state.in_(states)).group_by(*place).order_by(*place)
+    with engine.connect() as connection:
+        return [SegmentCount(**row._mapping) for row in connection.execute(statement)]
 
 
 def find(engine: sa.Engine, document_id: str) -> DocumentRecord:

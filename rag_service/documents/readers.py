@@ -89,6 +89,17 @@ def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:
     )
 
 
+def media_type(content: bytes, name: str) -> str:
+    """As what `content` would be read.
+
+    Raises:
+        UnreadableDocumentError: as nothing; with the reason, in words for the document's owner.
+    """
+    if not content:
+        raise UnreadableDocumentError("The file is empty.")
+    return _MEDIA_TYPES[_kind(content, PurePosixPath(name).suffix.lower())]
+
+
 def check_bytes(size_bytes: int, limits: ReadLimits) -> None:
     """Raises UnreadableDocumentError when a file is too big; before its bytes are fetched."""
     if size_bytes > limits.max_document_bytes:

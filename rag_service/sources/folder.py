@@ -59,6 +59,11 @@ def printable(name: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() and c != "%" else _escaped(c) for c in name)
 
 
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, a lock file of an Office program, or unfinished."""
+    return name.startswith((".", "~$")) or name.lower().endswith(_UNFINISHED)
+
+
 def _escaped(character: str) -> str:
     return quote(os.fsencode(character), safe="")
 
@@ -73,7 +78,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
         log.warning("%r cannot be listed: %s", str(folder), error.strerror)
         return
     for entry in entries:
-        if entry.name.startswith((".", "~$")) or entry.name.lower().endswith(_UNFINISHED):
+        if passed_over(entry.name):
             continue
         try:
             status = entry.stat(follow_symlinks=False)

@@ -28,7 +28,7 @@ def test_a_recorded_key_is_known_by_name_and_scopes(engine: sa.Engine) -> None:
 
     caller = KeyRing(engine).authenticate("Bearer cuvee_one", "rag")
 
-    assert (caller.name, caller.scopes) == ("first", {"rag", "ml"})
+    assert (caller.name, caller.scopes) == ("first", {"rag", "ml", "documents"})
 
 
 def test_recording_a_key_again_changes_nothing(engine: sa.Engine) -> None:

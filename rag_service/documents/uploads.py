@@ -1,0 +1,94 @@
+"""Documents that people send in: checked, stored and landed at once, as the inbox's files are."""
+
+import io
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import sqlalchemy as sa
+
+from cuvee.errors import InvalidInputError, TooLargeError, UnreadableDocumentError
+from cuvee.objects import ObjectStore
+from rag_service.documents import ledger, readers
+from rag_service.documents.ledger import Place
+from rag_service.documents.readers import ReadLimits
+from rag_service.sources.folder import passed_over, printable
+
+_MOST_NAME_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file that was sent."""
+
+    name: str
+    stream: BinaryIO
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a file was not taken, in words for its owner."""
+
+    name: str
+    reason: str
+    too_large: bool
+
+
+def take(
+    files: list[Upload], topic: str, segment: str, engine: sa.Engine, store: ObjectStore, limits: ReadLimits
+) -> tuple[list[str], list[Refusal]]:
+    """Land `files`; one that cannot be taken does not stop the others.
+
+    Returns:
+        The ids of the documents, in the order of the files that were taken, and the refusals.
+
+    Raises:
+        InvalidInputError: topic or segment cannot be a place.
+    """
+    place = _folder("topic", topic), _folder("segment", segment)
+    taken, refused = [], []
+    for file in files:
+        try:
+            taken.append(_take_one(file, place, engine, store, limits))
+        except (TooLargeError, InvalidInputError) as error:
+            refused.append(Refusal(file.name, str(error), isinstance(error, TooLargeError)))
+    return taken, refused
+
+
+def _take_one(file: Upload, folder: tuple[str, str], engine: sa.Engine, store: ObjectStore, limits: ReadLimits) -> str:
+    place = Place(*folder, _file_name(file.name))
+    try:
+        readers.check_bytes(file.size_bytes, limits)
+    except UnreadableDocumentError as error:
+        raise TooLargeError(str(error)) from error
+    content = file.stream.read()
+    readers.media_type(content, place.uri)
+    stored = store.put(io.BytesIO(content))
+    with engine.begin() as connection:
+        # Two contents of one place that land at the same time would not see, and so not supersede, each other.
+        lock = sa.func.hashtextextended("\n".join((*folder, place.uri)), 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+        ledger.land(connection, place, stored)
+    return place.document_id(stored.sha256)
+
+
+def _folder(kind: str, name: str) -> str:
+    """A topic or segment, as a folder of the inbox would name it."""
+    safe = printable(name.strip())
+    if not safe or "/" in safe or "\\" in safe or passed_over(safe) or len(safe) > _MOST_NAME_CHARS:
+        raise InvalidInputError(
+            f"{kind}: give a name of 1 to {_MOST_NAME_CHARS} characters without slashes that does not begin with a dot."
+        )
+    return safe
+
+
+def _file_name(name: str) -> str:
+    """The last part of `name`, as the inbox would name it."""
+    safe = printable(name.replace("\\", "/").rsplit("/", 1)[-1].strip())
+    if not safe:
+        raise InvalidInputError("The file has no name.")
+    if passed_over(safe):
+        raise InvalidInputError("Hidden and unfinished files are not taken; give it another name.")
+    if len(safe) > _MOST_NAME_CHARS:
+        raise InvalidInputError(f"The name of the file is too long; at most {_MOST_NAME_CHARS} characters are taken.")
+    return safe

@@ -1,0 +1,127 @@
+// One answer on the page: its sentences with their citations, its sources, and what its reader thinks of it.
+
+import * as api from "./api.js";
+import { el, plural, say, thumb } from "./dom.js";
+import { openPassage } from "./reader.js";
+
+const REASONS = { up: "What was good about it?", down: "What is wrong with it?" };
+
+/** The finished answer, as elements. `response` is the body of POST /ask or of GET /questions/{id}. */
+export function answerElements(response) {
+  const shown = response.refused ? refusal(response) : [body(response), sources(response.sources, "Sources")];
+  return [...shown, foot(response)];
+}
+
+function body(response) {
+  const numbered = new Map(response.sources.map((source) => [source.number, source]));
+  const paragraph = el("p", { class: "answer" });
+  for (const sentence of response.sentences) {
+    const marks = sentence.citations.filter((number) => numbered.has(number)).map((number) => citation(numbered.get(number)));
+    const lastWord = sentence.text.match(/\S*$/)[0];
+    const end = el("span", { class: lastWord.length < 20 ? "together" : null }, lastWord, ...marks);
+    paragraph.append(sentence.text.slice(0, sentence.text.length - lastWord.length), end, sentence.text.includes("\n") ? "\n" : " ");
+  }
+  return paragraph;
+}
+
+function citation(source) {
+  const where = source.page ? `${source.title}, page ${source.page}` : source.title;
+  const open = (event) => openPassage(source, event.currentTarget);
+  return el("button", { type: "button", class: "cite", title: where, "aria-label": `Source ${source.number}: ${where}`, onclick: open }, String(source.number));
+}
+
+function refusal(response) {
+  const parts = [el("p", { class: "answer refused" }, response.answer)];
+  if (response.nearest.length) parts.push(sources(response.nearest, "Nearest passages"));
+  return parts;
+}
+
+/** A list of passages; each opens in its document. */
+export function sources(found, title) {
+  const list = el("ol", { class: "sources plain" }, ...found.map((source) => el("li", {}, card(source))));
+  return el("section", { "aria-label": title }, el("h3", {}, title), list);
+}
+
+function card(source) {
+  const quoted = source.quotes.map((quote) => quote.text).join(" … ") || source.text;
+  const short = quoted.length > 220 ? `${quoted.slice(0, 220).trimEnd()}…` : quoted;
+  return el(
+    "button",
+    { type: "button", class: "source", onclick: (event) => openPassage(source, event.currentTarget) },
+    el("span", { class: "number" }, String(source.number)),
+    el(
+      "span",
+      { class: "what" },
+      el("span", { class: "title" }, source.title, source.page ? el("span", { class: "fine" }, ` page ${source.page}`) : null),
+      el("span", { class: "quote" }, short),
+    ),
+  );
+}
+
+function foot(response) {
+  const { versions, timings_ms: timings } = response;
+  const seconds = timings.total >= 1000 ? `${(timings.total / 1000).toFixed(1)} s` : `${Math.round(timings.total)} ms`;
+  const made = `${versions.answer_model.split("@")[0]}, generation ${versions.generation}, ${seconds}`;
+  const reason = el("div", { class: "reason" });
+  return el("div", { class: "foot" }, verdict(response, reason), el("span", { class: "fine" }, made), reason);
+}
+
+function verdict(response, place) {
+  const given = { verdict: response.feedback?.verdict ?? null };
+  const buttons = ["up", "down"].map((value) => {
+    const label = value === "up" ? "This answer is right" : "This answer is wrong";
+    const judge = () => give(response.question_id, value, given, buttons, place);
+    return el("button", { type: "button", class: "thumb", "data-verdict": value, "aria-label": label, title: label, onclick: judge }, thumb(value === "down"));
+  });
+  press(buttons, given.verdict);
+  return el("div", { class: "thumbs", role: "group", "aria-label": "Is this right?" }, ...buttons);
+}
+
+function press(buttons, value) {
+  for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.verdict === value));
+}
+
+async function give(questionId, value, given, buttons, place) {
+  const before = given.verdict;
+  press(buttons, value);
+  try {
+    await api.feedback({ question_id: questionId, verdict: value });
+    given.verdict = value;
+    place.replaceChildren(await reasonForm(questionId, value, place));
+    place.querySelector("textarea").focus({ preventScroll: true });
+    place.scrollIntoView({ block: "nearest" });
+    say("Thank you. You can say why.");
+  } catch (error) {
+    press(buttons, before);
+    place.replaceChildren(el("p", { class: "problem", role: "alert" }, error.message));
+  }
+}
+
+async function reasonForm(questionId, value, place) {
+  const comment = el("textarea", { rows: 2, maxlength: 2000, "aria-label": REASONS[value], placeholder: `${REASONS[value]} (optional)` });
+  const correct = value === "down" ? await documentChoice() : null;
+  const send = async (event) => {
+    event.preventDefault();
+    try {
+      const wanted = { comment: comment.value.trim() || null, correct_document_id: correct?.querySelector("select").value || null };
+      await api.feedback({ question_id: questionId, verdict: value, ...wanted });
+      place.replaceChildren(el("p", { class: "fine", role: "status" }, "Thank you, it is noted."));
+    } catch (error) {
+      place.append(el("p", { class: "problem", role: "alert" }, error.message));
+    }
+  };
+  const skip = el("button", { type: "button", class: "quiet", onclick: () => place.replaceChildren() }, "Skip");
+  const actions = el("div", { class: "actions" }, el("button", { type: "submit" }, "Send"), skip);
+  return el("form", { onsubmit: send }, comment, correct, actions);
+}
+
+async function documentChoice() {
+  const { documents, total } = await api.documents({ state: "indexed", limit: 500 });
+  if (!total) return null;
+  const named = documents.map((d) => el("option", { value: d.document_id }, `${d.title || d.uri} (${d.topic} / ${d.segment})`));
+  return el("label", {}, el("span", {}, "The answer would be in"), el("select", {}, el("option", { value: "" }, "not said"), ...named));
+}
+
+export function found(count) {
+  return count ? `Reading ${plural(count, "passage")}…` : "Nothing found…";
+}

@@ -1,0 +1,101 @@
+// The page that people use: where things are, the visitor's key, and the keyboard.
+
+import * as api from "./api.js";
+import * as ask from "./ask.js";
+import * as documents from "./documents.js";
+import { $, notice } from "./dom.js";
+import * as reader from "./reader.js";
+
+function start() {
+  api.whenKeyRefused((message) => askForKey(message));
+  ask.start();
+  documents.start();
+  reader.start();
+  keyDialog();
+  addEventListener("hashchange", route);
+  addEventListener("keydown", shortcuts);
+  if (api.key.get()) route();
+  else askForKey();
+}
+
+/** `#/`, `#/questions/<id>`, `#/documents`, `#/documents/<id>?start=&end=&page=` */
+async function route() {
+  const [path, query] = location.hash.slice(1).split("?");
+  const [view, id] = path.split("/").slice(1).map(decodeURIComponent);
+  show(view === "documents" ? "documents" : "ask");
+  notice("");
+  try {
+    if (view === "documents") {
+      await documents.enter();
+      if (id) await reader.open(id, passageOf(new URLSearchParams(query)));
+    } else {
+      await (view === "questions" && id ? ask.replay(id) : ask.refresh());
+    }
+  } catch (error) {
+    if (error.status !== 401) notice(error.message);
+  }
+}
+
+function passageOf(query) {
+  if (!query.get("end")) return null;
+  return { start: Number(query.get("start")), end: Number(query.get("end")), page: Number(query.get("page")) || null };
+}
+
+function show(view) {
+  for (const name of ["ask", "documents"]) $(name).hidden = name !== view;
+  for (const link of document.querySelectorAll("[data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = view === "documents" ? "Documents · Cuvée" : "Cuvée";
+  if (view !== "documents") documents.leave();
+  if (view === "ask" && matchMedia("(hover: hover)").matches) $("question").focus();
+}
+
+function shortcuts(event) {
+  if (event.key === "Escape" && !document.querySelector("dialog[open]") && reader.close()) event.preventDefault();
+  const typing = event.target.closest("input, textarea, select, dialog");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    if ($("ask").hidden) location.hash = "#/";
+    show("ask");
+    $("question").focus();
+  }
+}
+
+function askForKey(message = "") {
+  $("key-problem").textContent = message;
+  $("key-problem").hidden = !message;
+  $("key-forget").hidden = !api.key.get();
+  $("key-cancel").hidden = !api.key.get();
+  $("key").value = "";
+  if (!$("key-dialog").open) $("key-dialog").showModal();
+  $("key").focus();
+}
+
+function keyDialog() {
+  $("key-button").addEventListener("click", () => askForKey());
+  $("key-cancel").addEventListener("click", () => $("key-dialog").close());
+  $("key-dialog").addEventListener("cancel", (event) => api.key.get() || event.preventDefault());
+  $("key-forget").addEventListener("click", () => {
+    api.key.forget();
+    ask.clear();
+    askForKey();
+  });
+  $("key-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const before = api.key.get();
+    api.key.keep($("key").value.trim());
+    try {
+      await api.topics();
+      $("key-dialog").close();
+      route();
+    } catch (error) {
+      if (before) api.key.keep(before);
+      else api.key.forget();
+      askForKey(error.message);
+    }
+  });
+}
+
+start();

@@ -1,0 +1,70 @@
+// Making elements. Whatever comes from the server goes in as text nodes, never as HTML.
+
+export const $ = (id) => document.getElementById(id);
+
+/** `el("p", {class: "fine"}, "some text", anotherElement)`; `on…` adds a listener, null and false are left out. */
+export function el(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const THUMB = "M7 10v11M3 11h4v10H3zM7 11l4.2-8c1.6 0 2.6 1.1 2.6 2.6V9.5h5.4a2 2 0 0 1 2 2.4l-1.5 7.5a2 2 0 0 1-2 1.6H7";
+
+/** A thumb, up or down. */
+export function thumb(down) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  if (down) svg.classList.add("down");
+  path.setAttribute("d", THUMB);
+  svg.append(path);
+  return svg;
+}
+
+/** Read out by screen readers, without moving anything. */
+export function say(text) {
+  $("live").textContent = text;
+}
+
+export function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
+
+export function ago(iso) {
+  let amount = (new Date(iso) - Date.now()) / 1000;
+  if (amount > -10) return "just now";
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(amount) < size) return RELATIVE.format(Math.round(amount), unit);
+    amount /= size;
+  }
+  return "";
+}
+
+export function exactly(iso) {
+  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+export function bytes(count) {
+  if (count < 1000) return `${count} bytes`;
+  return count < 1e6 ? `${Math.round(count / 1000)} kB` : `${(count / 1e6).toFixed(1)} MB`;
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** Short facts in a row, each kept on one line where it can be. */
+export function facts(texts) {
+  return texts.filter(Boolean).map((text) => el("span", { class: text.length > 30 ? "fact long" : "fact" }, text)).flatMap((fact, at) => (at ? [" ", fact] : [fact]));
+}

@@ -1,0 +1,329 @@
+"""The page in a real browser, served by the real app: ask, read what is cited, judge, send in, fail, try again."""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from cuvee.database import answer_feedback, questions
+from cuvee.settings import Settings
+from rag_service.feedback import log
+from tests.integration.rag_service.conftest import KEY
+from tests.integration.rag_service.live import document, document_id, pdf, served, set_document, shelve
+from tests.integration.rag_service.serving import LIBRARY, build, passages, publish
+
+pytestmark = pytest.mark.integration
+
+QUESTION = "When does the cellar museum open?"
+OPENS = "It opens on the first Sunday of March, from ten to four."
+OFF_TOPIC = "Who won the football world cup in 1998?"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def executable() -> str:
+    named = os.environ.get("CUVEE_TEST_BROWSER")
+    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        pytest.fail(
+            "The page is tested in Chromium: install it (apt install chromium), or name one in CUVEE_TEST_BROWSER."
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def address(engine: sa.Engine, settings: Settings, key_id: int) -> Iterator[str]:
+    """LIBRARY, in which the museum is the second page of a PDF, indexed and served."""
+    records = passages(LIBRARY, settings)
+    for record in records:
+        if record["document_id"] == "doc-museum":
+            record["page"] = 2
+    publish(engine, build(records, settings, 1))
+    shelve(engine, settings, {"museum": pdf("A cover.", OPENS)})
+    with served(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """A fresh browser profile at an address of the page; whatever the page complains of fails the test."""
+    contexts, complaints = [], []
+
+    def start(place: str = "", key: str | None = KEY, **options: object) -> Page:
+        context = browser.new_context(**options)  # type: ignore[arg-type]
+        contexts.append(context)
+        if key:
+            context.add_init_script(f"localStorage.setItem('cuvee.key', '{key}')")
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None
+        )
+        page.goto(f"{address}/{place}")
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def ask(page: Page, question: str) -> Locator:
+    """Ask by keyboard, wait for the whole answer; its turn in the conversation."""
+    before = page.locator(".foot").count()
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator(".foot")).to_have_count(before + 1)
+    return page.locator(".turn").last
+
+
+def test_the_key_is_asked_for_once_checked_and_can_be_forgotten(visit: Callable[..., Page]) -> None:
+    page = visit(key=None)
+    dialog = page.get_by_role("dialog", name="Your key")
+    page.get_by_label("API key").fill("cuvee_wrong")
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("unknown or was revoked")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_text("3 documents in 2 topics")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("3 documents in 2 topics")).to_be_visible()
+
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget key").click()
+    page.reload()
+    expect(dialog).to_be_visible()
+
+
+def test_a_citation_opens_its_document_with_the_words_marked_and_the_page_of_the_pdf(
+    visit: Callable[..., Page],
+) -> None:
+    page = visit(viewport={"width": 1400, "height": 800})
+    turn = ask(page, QUESTION)
+    expect(turn.locator(".answer")).to_contain_text("first Sunday of March")
+    citation = turn.locator(".cite").first
+    expect(citation).to_have_accessible_name(re.compile("Source 1: The cellar museum, page 2"))
+    citation.click()
+
+    reader = page.locator("#reader")
+    expect(reader.locator("mark", has_text=OPENS)).to_be_in_viewport()
+    expect(reader.locator(".text")).to_have_text(re.compile(r"Tickets are sold at the gate\.$"))
+    frame = reader.locator("iframe")
+    expect(frame).to_be_visible()
+    assert re.match(r"blob:.*#page=2", frame.get_attribute("src") or "")
+
+    page.keyboard.press("Escape")
+    expect(reader).to_be_hidden()
+    expect(citation).to_be_focused()
+
+
+def test_a_refusal_shows_the_nearest_passages(visit: Callable[..., Page]) -> None:
+    turn = ask(visit(), OFF_TOPIC)
+
+    expect(turn.locator(".answer")).to_contain_text("Not found in the documents")
+    expect(turn.get_by_role("region", name="Nearest passages").locator("li").first).to_be_visible()
+    expect(turn.locator(".cite")).to_have_count(0)
+
+
+def test_a_verdict_is_recorded_with_its_reason_and_the_right_document(
+    visit: Callable[..., Page], engine: sa.Engine
+) -> None:
+    turn = ask(visit(), OFF_TOPIC)
+    down = turn.get_by_role("button", name="This answer is wrong")
+    down.click()
+    expect(down).to_have_attribute("aria-pressed", "true")
+    turn.get_by_placeholder(re.compile("What is wrong")).fill("It is in the barrels.")
+    turn.get_by_label("The answer would be in").select_option("doc-barrels")
+    turn.get_by_role("button", name="Send").click()
+    expect(turn.get_by_text("Thank you, it is noted.")).to_be_visible()
+
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(answer_feedback)).one()
+    assert (row.verdict, row.comment, row.correct_document_id) == ("down", "It is in the barrels.", "doc-barrels")
+
+
+def test_filters_and_what_was_said_before_go_with_the_question(visit: Callable[..., Page], engine: sa.Engine) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    page.get_by_label("Topic").first.select_option("cellar")
+    page.get_by_label("Segment").first.select_option("safety")
+    ask(page, "How is gas detected?")
+
+    with engine.connect() as connection:
+        first, second = connection.execute(sa.select(questions).order_by(questions.c.asked_at)).all()
+    assert (first.topic, first.history) == (None, [])
+    assert (second.topic, second.segment) == ("cellar", "safety")
+    assert [(turn["role"], turn["titles"]) for turn in second.history] == [
+        ("user", []),
+        ("assistant", ["The cellar museum"]),
+    ]
+    assert second.history[0]["text"] == QUESTION and OPENS in second.history[1]["text"]
+
+
+def test_an_earlier_answer_is_shown_again_as_it_was_given(visit: Callable[..., Page], engine: sa.Engine) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    page.get_by_role("button", name="New conversation").click()
+    page.reload()
+    page.get_by_role("link", name=QUESTION).click()
+
+    expect(page.locator(".turn")).to_contain_text("shown as it was answered then")
+    expect(page.locator(".answer")).to_contain_text("first Sunday of March")
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(questions)).scalar_one() == 1
+
+
+def test_a_slash_goes_to_the_question_and_shift_enter_makes_a_line(visit: Callable[..., Page]) -> None:
+    page = visit("#/documents")
+    expect(page.locator(".document")).to_have_count(3)
+    page.keyboard.press("/")
+    box = page.get_by_label("Your question")
+    expect(box).to_be_focused()
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+
+    expect(box).to_have_value("one\ntwo")
+
+
+DROP = """({ name, text }) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], name));
+  const dropped = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(dropped);
+}"""
+
+
+def test_a_dropped_file_is_sent_and_its_way_is_followed_to_failed_again_and_indexed(
+    visit: Callable[..., Page], engine: sa.Engine
+) -> None:
+    page = visit("#/documents")
+    page.get_by_label("Topic").last.fill("cellar")
+    page.get_by_label("Segment").last.fill("alarms")
+    page.evaluate(DROP, {"name": "alarm.txt", "text": "Leave at once."})
+    row = page.locator(".document", has_text="alarm.txt")
+    expect(row).to_contain_text("waiting")
+    sent = document_id("cellar", "alarms", "alarm.txt", b"Leave at once.")
+    assert document(engine, sent).state == "landed"
+
+    set_document(engine, sent, state="failed", error="It is <b>locked</b> by a password.")
+    expect(row).to_contain_text("failed")
+    expect(row).to_contain_text("It is <b>locked</b> by a password.")
+
+    row.get_by_role("button", name="Try again").click()
+    expect(row).to_contain_text("waiting")
+    assert document(engine, sent).state == "landed"
+
+    set_document(engine, sent, state="indexed", title="The alarm", chunks=1)
+    expect(page.locator(".document", has_text="The alarm")).to_contain_text("indexed")
+
+
+def test_a_file_that_is_not_taken_says_why(visit: Callable[..., Page]) -> None:
+    page = visit("#/documents")
+    choose = page.locator("#files")
+    choose.set_input_files([{"name": "a.exe", "mimeType": "application/octet-stream", "buffer": b"MZ"}])
+    expect(page.get_by_text("Say first which topic and segment")).to_be_visible()
+    page.get_by_label("Topic").last.fill("cellar")
+    page.get_by_label("Segment").last.fill("alarms")
+    choose.set_input_files([{"name": "a.exe", "mimeType": "application/octet-stream", "buffer": b"MZ"}])
+
+    expect(page.get_by_text("a.exe was not taken: Files of the type '.exe' are not supported")).to_be_visible()
+
+
+def test_a_document_is_deleted_only_after_a_second_yes(visit: Callable[..., Page], engine: sa.Engine) -> None:
+    page = visit("#/documents")
+    row = page.locator(".document", has_text="Barrels")
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Keep it").click()
+    assert document(engine, "doc-barrels").state == "indexed"
+
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert document(engine, "doc-barrels").state == "deleted"
+
+
+def test_a_link_to_a_passage_opens_it(visit: Callable[..., Page]) -> None:
+    page = visit("#/documents/doc-museum?start=19&end=67&page=2")
+
+    expect(page.locator("#reader mark")).to_have_text("The cellar museum keeps an iron press from 1871.")
+
+
+def test_what_the_server_sends_is_text_and_never_runs(visit: Callable[..., Page], engine: sa.Engine) -> None:
+    evil = '<img src=x onerror="document.title=1">'
+    set_document(engine, "doc-museum", title=evil)
+    turn = ask(visit(), f"{QUESTION} {evil}")
+
+    expect(turn.locator(".asked")).to_have_text(f"{QUESTION} {evil}")
+    turn.locator(".source").first.click()
+    expect(turn.page.locator("#reader-title")).to_have_text(evil)
+    assert turn.page.locator("main img, aside img").count() == 0
+
+
+def test_a_broken_answer_says_so_and_can_be_asked_again(
+    visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visit()
+
+    def broken(*_: object) -> uuid.UUID:
+        raise RuntimeError("the log is full")
+
+    monkeypatch.setattr(log, "record", broken)
+    page.get_by_label("Your question").fill(QUESTION)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text="Something broke here")).to_be_visible()
+
+    monkeypatch.undo()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator(".answer")).to_contain_text("first Sunday of March")
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    width = "document.documentElement.scrollWidth"
+    turn = ask(page, QUESTION)
+    assert page.evaluate(width) <= 360
+    turn.locator(".cite").first.click()
+    expect(page.locator("#reader mark", has_text=OPENS)).to_be_in_viewport()
+    page.get_by_role("button", name="Close the document").click()
+    page.get_by_role("link", name="Documents").click()
+    expect(page.locator(".document")).to_have_count(3)
+
+    assert page.evaluate(width) <= 360
+
+
+def test_the_page_is_served_with_a_policy_that_lets_nothing_else_in(address: str) -> None:
+    import httpx
+
+    for path in ("/", "/web/app.js", "/web/style.css"):
+        answer = httpx.get(f"{address}{path}")
+        assert answer.status_code == 200
+        assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"https?://|unsafe|<script>|style=", httpx.get(address).text)
+    assert httpx.get(f"{address}/web/../api/app.py").status_code == 404
