@@ -28,10 +28,7 @@ def transform(chunks: DataFrame, embedder: str, chunk_tokens: int, partitions: i
 
 
 def _embed_batches(batches: Iterator[pd.DataFrame], embedder: str, chunk_tokens: int) -> Iterator[pd.DataFrame]:
-    import torch
-
-    torch.set_num_threads(1)  # Spark runs one Python worker per core
-    model = shared(embedder, chunk_tokens)
+    model = shared(embedder, chunk_tokens, threads=1)  # Spark runs one Python worker per core
     for batch in batches:
         vectors = model.encode(batch["text"].tolist())
         yield pd.DataFrame({"chunk_id": batch["chunk_id"], "embedding": list(vectors)})
