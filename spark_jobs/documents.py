@@ -89,7 +89,7 @@ def transform(landed: DataFrame, preparation: Preparation, partitions: int) -> D
 
 def _prepare_batches(batches: Iterator[pd.DataFrame], preparation: Preparation) -> Iterator[pd.DataFrame]:
     store = ObjectStore(preparation.objects_url)
-    token_spans = shared(preparation.embedder, preparation.rule.tokens).token_spans
+    token_spans = shared(preparation.embedder, preparation.rule.tokens, threads=1).token_spans
     for batch in batches:
         for document in batch.to_dict("records"):
             rows = prepare(document, store, token_spans, preparation)

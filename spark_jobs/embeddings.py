@@ -55,10 +55,7 @@ def transform(chunks: DataFrame, embedder: str, chunk_tokens: int, partitions: i
 
 
 def _embed_batches(batches: Iterator[pa.RecordBatch], embedder: str, chunk_tokens: int) -> Iterator[pa.RecordBatch]:
-    import torch
-
-    torch.set_num_threads(1)  # Spark runs one Python worker per core
-    model = shared(embedder, chunk_tokens)
+    model = shared(embedder, chunk_tokens, threads=1)  # Spark runs one Python worker per core
     for batch in batches:
         columns = batch.to_pydict()
         texts = [Text(*row) for row in zip(columns["title"], columns["text"], columns["ordinal"], strict=True)]

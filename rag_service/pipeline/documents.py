@@ -39,7 +39,7 @@ def prepare_chunks(settings: Settings | None = None) -> dict[str, Any]:
         batch = NOTHING_NEW if run.index_is_stale() else None
         return {"batch_id": batch, "documents": 0, "failed": 0, "chunks": 0}
     run.check_versions(run.published())
-    part = run.batch(batch_id(waiting, (run.rule.version, run.model.version)))
+    part = run.batch(batch_id(waiting, (run.chunker, run.model.version)))
     part.write(part.prepared, lambda folder: _prepare(run, waiting, folder))
     outcomes = part.outcomes()
     failed = [outcome for outcome in outcomes if outcome.error is not None]

@@ -190,7 +190,7 @@ def _publish(
 def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
     settings, model = run.settings, run.model
     tuning = present.tuning if present else {}
-    recipe = Recipe(model.id, model.version, run.rule.version, settings.refusal_threshold, tuning)
+    recipe = Recipe(model.id, model.version, run.chunker, settings.refusal_threshold, tuning)
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)

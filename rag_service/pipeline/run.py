@@ -13,6 +13,7 @@ from rag_service.documents import ledger
 from rag_service.documents.batches import Batch
 from rag_service.documents.chunking import ChunkingRule
 from rag_service.index import generation as generations
+from rag_service.index import representation
 from rag_service.index.building import FoldingRule
 from rag_service.index.embedder import ModelFiles
 from rag_service.index.manifest import Manifest
@@ -53,6 +54,11 @@ class Run:
     def model(self) -> ModelFiles:
         return ModelFiles.locate(self.settings.embedder, self.settings.chunk_tokens)
 
+    @property
+    def chunker(self) -> str:
+        """How texts are cut into chunks and statements."""
+        return f"{self.rule.version}/{representation.VERSION}"
+
     def batch(self, name: str) -> Batch:
         return Batch.in_folder(self.settings.batches_dir, name)
 
@@ -69,7 +75,7 @@ class Run:
         """Raises ConfigurationError when the settings ask for other vectors or chunks than `present` has."""
         if present is None or not present.chunks:
             return
-        had, wanted = (present.embedder_version, present.chunker), (self.model.version, self.rule.version)
+        had, wanted = (present.embedder_version, present.chunker), (self.model.version, self.chunker)
         if had != wanted:
             raise ConfigurationError(
                 f"Index generation {present.number} was made with embedder {had[0]} and chunker {had[1]}; the settings "
