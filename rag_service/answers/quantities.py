@@ -89,7 +89,7 @@ def contained(claim: str, evidence: str, around: str = "") -> bool:
 
 
 def _digits(number: str) -> str:
-    number = number.casefold().replace("\u2212", "-").lstrip("-")
+    number = number.casefold().replace("\u2212", "-")
     number = number.replace(",", "") if _GROUPED.fullmatch(number) else number
     return _WORDS.get(number, number)
 

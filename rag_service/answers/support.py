@@ -6,13 +6,14 @@ a false answer with a citation.
 
 import re
 from functools import cache
-from itertools import pairwise
 
+from rag_service.answers.placement import in_place
 from rag_service.answers.quantities import contained, quantities
 from rag_service.answers.words import names, negated, stem, terms, words
 
-# Words that add nothing to a claim.
+# Words that add nothing to a claim, and those whose presence alone counts.
 _FILLERS = frozenset(map(stem, ("also", "therefore", "thus", "however", "according", "please", "order")))
+_BARE_NEGATIONS = frozenset(("not", "never", "no", "cannot", "nicht", "nie", "ne", "pas"))
 _SYNONYM_GROUPS = (
     "wash rinse|start begin|finish complete end|quick quickly fast rapidly|buy purchase|child kid|big large|"
     "people person staff|halt stop|remain stay|happen occur|inform notify tell|need require|permit allow|"
@@ -28,11 +29,23 @@ _OPPOSITES = (
     "morning|evening;day|night;red|white;up|down;least|most;earlier|later;win won|lost lose;import|export;on|off"
 )
 _PAIRS = [tuple(frozenset(side.split()) for side in pair.split("|")) for pair in _OPPOSITES.split(";")]
-_QUALIFIERS = frozenset(("unless", "except", "excluding", "only", "if"))
-_CLAUSE_END = re.compile(
-    r"[;:()]|,(?=\s)|\s[-\u2013\u2014]\s|\b(?:and|but|while|whereas|or|because|so|then|when|until|unless|if|although)\b",
-    re.I,
+_SAID_WITH_CARE = """
+unless except excluding only rarely seldom hardly barely scarcely sometimes occasionally almost nearly partly formerly
+allegedly supposedly reportedly claimed alleged believed rumoured supposed
+"""
+_KEPT = frozenset(_SAID_WITH_CARE.split())
+_POSSIBLE = frozenset(("may", "might", "could", "can", "possibly", "probably", "perhaps", "likely"))
+_CONDITIONS = frozenset(("if", "when", "whenever", "once", "at", "after", "above", "below", "where", "in", "with"))
+_BOUNDS = {
+    "low": frozenset(("least", "minimum", "over", "above", "exceed", "exceeds", "exceeding", "exceeded", "more")),
+    "high": frozenset(("most", "maximum", "under", "below", "less", "fewer", "within", "up")),
+}
+_WORDS_BEFORE_NUMBER = 3
+# Passages may be in other languages: their words for "not" that are no words of English.
+_NEGATIONS = (
+    "nicht kein keine keinen keiner keines keinem nie niemals niemand ohne ne pas jamais aucun aucune sans rien"
 )
+_NEGATIONS_ELSEWHERE = frozenset((*_NEGATIONS.split(), "nunca", "nadie", "senza", "niet", "geen", "n\u00e3o", "nem"))
 _ENDINGS = re.compile(r"(?:ations?|ing|ed|ment|ly|er|or|ion|s)$")
 _LEAST_STEM = 4
 _FIGURE_WORD = re.compile(r"\d")
@@ -42,7 +55,7 @@ _ANAPHORA = frozenset(_ANAPHORIC.split())
 
 def says(claim: str, evidence: str, around: str = "") -> bool:
     """Whether `evidence`, one sentence, says `claim`; names and words of its title or heading stand in `around`."""
-    wanted = content(_without_quantities(claim))
+    wanted = content(claim)
     if not (wanted or quantities(claim)) or not wanted <= content(evidence) | content(around):
         return False
     if not contained(claim, evidence, around):
@@ -50,17 +63,21 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
     if not {stem(name) for name in names(claim)} - _opening(claim) <= _plain(f"{evidence} {around}"):
         return False
     return (
-        negated(claim) == negated(evidence)
+        _same_polarity(claim, evidence)
         and not _opposed(claim, evidence)
         and _keeps_conditions(claim, evidence)
-        and _keeps_places(claim, evidence)
+        and in_place(claim, evidence, around, _content_in_order, _same_polarity)
     )
 
 
 def content(text: str) -> set[str]:
     """Content words in one form for all their inflections and closest synonyms; numbers are compared elsewhere."""
-    plain = (term for term in terms(text) if not _FIGURE_WORD.search(term))
-    return {_form(term) for term in plain if term not in _FILLERS}
+    return set(_content_in_order(text))
+
+
+def _content_in_order(text: str) -> list[str]:
+    plain = (term for term in terms(_without_quantities(text)) if not _FIGURE_WORD.search(term))
+    return [_form(term) for term in plain if term not in _FILLERS | _BARE_NEGATIONS]
 
 
 def refers_back(sentence: str) -> bool:
@@ -83,8 +100,8 @@ def _root(term: str) -> str:
     """The term without its ending, as far as four letters remain."""
     root = _ENDINGS.sub("", term)
     root = root if len(root) >= _LEAST_STEM else term
-    root = root[:-1] if len(root) > _LEAST_STEM and root[-1] == root[-2] else root
-    return root.removesuffix("e") if len(root) > _LEAST_STEM else root
+    root = root.removesuffix("e") if len(root) > _LEAST_STEM else root
+    return root[:-1] if len(root) > _LEAST_STEM and root[-1] == root[-2] else root
 
 
 @cache
@@ -113,76 +130,34 @@ def _opposed(claim: str, evidence: str) -> bool:
 
 
 def _keeps_conditions(claim: str, evidence: str) -> bool:
-    """Whether no "unless", "except" or "only" of the evidence is lost, and none is added."""
-    said, meant = _lower(claim) & _QUALIFIERS, _lower(evidence) & _QUALIFIERS
-    hard = meant - {"if"}
-    return hard <= said and said <= meant
-
-
-def _keeps_places(claim: str, evidence: str) -> bool:
-    """Whether each clause of the claim is nearest to a clause of the evidence that has its figures, names and "not".
-
-    The same words in other places ("Ada leads the cellar, Bert the vineyard" turned round) have the name or figure of
-    one clause beside the words of another.
-    """
-    theirs = clauses(evidence)
-    if not _same_order(claim, evidence):
+    """Whether no condition, hedge or bound of the evidence is lost in the claim, and none is added."""
+    said, meant = _lower(claim), _lower(evidence)
+    if (meant & _KEPT) - said or (said & _KEPT) - meant:
         return False
-    if len(theirs) == 1:
-        return True
-    known = names(evidence)
-    for clause in clauses(claim):
-        own = content(clause) - {_form(name) for name in known}
-        shared = [len(own & content(other)) for other in theirs]
-        if not max(shared):
-            continue
-        nearest = [other for other, count in zip(theirs, shared, strict=True) if count == max(shared)]
-        if not any(_fits(clause, other, known) for other in nearest) and not _goes_on(clause, theirs, known):
-            return False
-    return True
-
-
-def _goes_on(clause: str, theirs: list[str], known: set[str]) -> bool:
-    """Whether two neighbours say the clause together, the second with nothing of its own to mix up with the first."""
-    return any(
-        not _marks(second, known) and own <= content(f"{first} {second}") and _fits(clause, f"{first} {second}", known)
-        for own in [content(clause)]
-        for first, second in pairwise(theirs)
-    )
-
-
-def _fits(clause: str, other: str, known: set[str]) -> bool:
-    return _marks(clause, known) <= _marks(other, known) and negated(clause) == negated(other)
-
-
-def _marks(clause: str, known: set[str]) -> set[str]:
-    """Numbers of a clause, and those of the names `known` that it has."""
-    return {quantity.number for quantity in quantities(clause)} | (names(clause) & known)
-
-
-def _same_order(claim: str, evidence: str) -> bool:
-    """Whether names, and numbers of one unit, keep their order, but for a change into the passive."""
-    if ("by" in _lower(claim)) != ("by" in _lower(evidence)):
-        return True
-    shared = names(claim) & names(evidence)
-    said, meant = ([w for w in map(stem, words(text)) if w in shared] for text in (claim, evidence))
-    if not _in_order(said, meant):
+    if meant & _POSSIBLE and not said & _POSSIBLE:
         return False
-    ours, theirs = quantities(claim), quantities(evidence)
-    for unit in {quantity.unit for quantity in ours}:
-        if not _in_order([q.number for q in ours if q.unit == unit], [q.number for q in theirs if q.unit == unit]):
-            return False
-    return True
+    if "if" in meant and not said & _CONDITIONS:
+        return False
+    bounds = _bounds(evidence)
+    return all(bound in bounds.get(number, {bound}) for number, found in _bounds(claim).items() for bound in found)
 
 
-def _in_order(said: list[str], meant: list[str]) -> bool:
-    """Whether what occurs once in each comes in one order."""
-    once = [mark for mark in said if said.count(mark) == meant.count(mark) == 1]
-    return once == [mark for mark in meant if mark in once]
+def _bounds(text: str) -> dict[str, set[str]]:
+    """How each number of a text is bounded: `low` ("at least"), `high` ("at most"), or not at all."""
+    found: dict[str, set[str]] = {}
+    for quantity in quantities(text):
+        before = [word.casefold() for word in words(text[: quantity.start])[-_WORDS_BEFORE_NUMBER:]]
+        kinds = [kind for kind, spellings in _BOUNDS.items() if not spellings.isdisjoint(before)]
+        found.setdefault(quantity.number, set()).add(kinds[0] if kinds else "")
+    return found
 
 
-def clauses(sentence: str) -> list[str]:
-    return [part for part in _CLAUSE_END.split(sentence) if words(part)]
+def _same_polarity(one: str, other: str) -> bool:
+    return _negates(one) == _negates(other)
+
+
+def _negates(text: str) -> bool:
+    return negated(text) or not _NEGATIONS_ELSEWHERE.isdisjoint(_lower(text))
 
 
 def _lower(text: str) -> set[str]:
