@@ -18,6 +18,7 @@ from rag_service.api.deps import Workshop
 from rag_service.api.routes import ask, chat, documents, page, questions, search, uploads
 from rag_service.api.schemas import Readiness
 from rag_service.index import embedder
+from rag_service.index.microbatch import MicroBatcher
 from rag_service.index.search import CachingEncoder, ServedIndex
 
 _DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = connect(chosen.resolved_database_url, pool_size=_ANSWERS_AT_ONCE * 2)
         shared = await anyio.to_thread.run_sync(embedder.shared, chosen.embedder, chosen.chunk_tokens)
-        encoder = CachingEncoder(shared)
+        encoder = CachingEncoder(MicroBatcher(shared))
         options = models.ModelOptions.of(chosen)
         model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
         index = ServedIndex(engine, chosen.index_dir, encoder)

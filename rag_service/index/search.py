@@ -40,11 +40,7 @@ class Encoder(Protocol):
 
 
 class CachingEncoder:
-    """An encoder that remembers the vectors of the texts it met last, and encodes for one thread at a time.
-
-    Questions come back, and so do the sentences of passages that are found often. One at a time, because the
-    tokenizer keeps state between calls and the model already uses every core.
-    """
+    """An encoder that remembers the vectors of the texts it met last: questions come back."""
 
     def __init__(self, encoder: Encoder, most_texts: int = 20_000) -> None:
         self._encoder = encoder
@@ -69,16 +65,18 @@ class CachingEncoder:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-            fresh = dict(zip(missing, self._encoder.encode(missing), strict=True)) if missing else {}
-            vectors = np.stack([fresh[text] if text in fresh else self._known[text] for text in texts])
-            for text, vector in fresh.items():
-                self._known[text] = vector.copy()
+            found = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        if missing:
+            # Not under the lock: several threads' texts may be embedded together.
+            found.update(zip(missing, (vector.copy() for vector in self._encoder.encode(missing)), strict=True))
+        with self._lock:
             for text in texts:
+                self._known[text] = found[text]
                 self._known.move_to_end(text)
             while len(self._known) > self._most_texts:
                 self._known.popitem(last=False)
-        return vectors
+        return np.stack([found[text] for text in texts])
 
 
 class Described(hybrid.Searchable, Protocol):
