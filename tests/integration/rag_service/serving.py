@@ -1,16 +1,18 @@
 """A small library, indexed for real but without Spark, for the tests of the served app."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
 from cuvee.settings import Settings
 from rag_service.documents.chunking import ChunkingRule, chunk
 from rag_service.documents.cleaning import clean
+from rag_service.documents.statements import Statement, statements
 from rag_service.index import generation
 from rag_service.index.embedder import shared
 from rag_service.index.rows import SCHEMA, Rows
@@ -61,6 +63,9 @@ def passages(library: dict[str, tuple[tuple[str, str, str], str]], settings: Set
             "start_char": passage.start_char,
             "end_char": passage.end_char,
             "text": passage.text,
+            "source": "inbox",
+            "metadata": {},
+            "statements": [asdict(one) for one in statements(passage.text, passage.ordinal)],
         }
         for name, ((topic, segment, title), text) in library.items()
         for passage in chunk(clean([text], False), encoder.token_spans, rule)
@@ -75,7 +80,12 @@ def _remembering(embedder: str, chunk_tokens: int) -> CachingEncoder:
 
 def build(records: list[dict[str, Any]], settings: Settings, number: int, version: str | None = None) -> Path:
     encoder = _remembering(settings.embedder, settings.chunk_tokens)
-    rows = Rows(pa.Table.from_pylist(records, SCHEMA), encoder.encode([record["text"] for record in records]))
+    said = [Statement(**one).in_context for record in records for one in record["statements"]]
+    rows = Rows(
+        pa.Table.from_pylist(records, SCHEMA),
+        encoder.encode([record["text"] for record in records]),
+        encoder.encode(said).astype(np.float16),
+    )
     recipe = generation.Recipe(encoder.id, version or encoder.version, "sentences", settings.refusal_threshold)
     return generation.build(settings.index_dir, number, rows, recipe)
 
