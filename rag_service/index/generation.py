@@ -26,9 +26,11 @@ from rag_service.index.tombstones import read_tombstones
 __all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
 __all__ += ["build", "current", "next_number", "publish", "read_manifest"]
 
-# Up to here an exact scan of the selected vectors is as fast as any index, and has no recall to lose.
-_EXACT_ROWS = 10_000
-_LISTED_ROWS = 5_000
+# Up to here an exact scan of the selected vectors is as fast as the index, or the index would lose some of them
+# (measured: docs/adr/0007).
+_EXACT_ROWS_FLAT, _EXACT_ROWS = 1_000, 20_000
+# Asking tantivy for one of a given list of rows costs as much as this many rows more of an open search.
+_LISTED_COST = 5
 _SELECTIONS_KEPT = 32
 
 
@@ -105,25 +107,28 @@ class Generation:
     def dense(self, vector: NDArray[np.float32], count: int, selection: Selection) -> Scored:
         """The `count` rows of the selection nearest to the unit vector, with their cosines.
 
-        Few rows are all looked at; of many, the base's index finds the best, and the small delta is searched whole.
+        Where few rows of a segment are selected, all of these are looked at; of many, its index finds the best.
         """
-        if len(selection) <= _EXACT_ROWS:
-            return _best(selection.rows, self.vectors(selection.rows) @ vector.astype(np.float32), count)
-        parts = []
+        found = [Scored(np.empty(0, np.int64), np.empty(0, np.float32))]
         for segment, first, last in self._parts():
-            without = ~selection.mask[first:last]
-            rows, scores = segment.vectors.search(vector, count, None, without if without.any() else None)
-            parts.append((np.asarray(rows, np.int64) + first, np.asarray(scores, np.float32)))
-        return _best(np.concatenate([rows for rows, _ in parts]), np.concatenate([s for _, s in parts]), count)
+            wanted = selection.mask[first:last]
+            chosen = int(np.count_nonzero(wanted))
+            if chosen <= (_EXACT_ROWS_FLAT if segment.vectors.kind == "Flat" else _EXACT_ROWS):
+                rows = np.flatnonzero(wanted).astype(np.int64)
+                scores = segment.vectors.reconstruct(rows) @ np.asarray(vector, np.float32)
+            else:
+                without = None if chosen == len(wanted) else ~wanted
+                rows, scores = segment.vectors.search(vector, count, None, without)
+            found.append(Scored(np.asarray(rows, np.int64) + first, np.asarray(scores, np.float32)))
+        return _best(np.concatenate([f.rows for f in found]), np.concatenate([f.scores for f in found]), count)
 
     def lexical(self, query: str, count: int, selection: Selection) -> Scored:
         """The `count` rows of the selection with the highest BM25 for the words of `query`; fewer where fewer match."""
         if not len(selection) or count <= 0:
             return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
-        if len(selection) <= _LISTED_ROWS:
+        asked = int(count * len(selection.mask) / len(selection) * 1.2) + 10
+        if len(selection) * _LISTED_COST <= asked:
             return Scored(*self._lexical.search_among(query, count, selection.rows))
-        rows_each = len(selection.mask) / len(selection)
-        asked = int(count * rows_each * 1.2) + 10
         while True:
             rows, scores = self._lexical.search(query, asked)
             chosen = selection.mask[rows]

@@ -19,9 +19,10 @@ from rag_service.answers.claims import Claim
 from rag_service.answers.models import Pieces, load
 from rag_service.answers.transformers_model import MAX_NEW_TOKENS, TransformersModel
 from rag_service.index.embedder import shared
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 from rag_service.index.rows import Chunk
 from rag_service.index.search import CachingEncoder
+from tests.hits import made_hit
 from tests.integration.rag_service.serving import GAS, MUSEUM, Library
 
 pytestmark = pytest.mark.integration
@@ -33,7 +34,7 @@ WORDS = f"{MUSEUM} {GAS} {VALVE} Answer the question from the context. Context: 
 
 def hits(*texts: str) -> list[Hit]:
     return [
-        Hit(Chunk(f"c{n}", f"d{n}", "cellar", "yard", "Yard", "yard.txt", 0, None, 0, len(text), text), 0.6)
+        made_hit(Chunk(f"c{n}", f"d{n}", "cellar", "yard", "Yard", "yard.txt", 0, None, 0, len(text), text), 0.6)
         for n, text in enumerate(texts)
     ]
 

@@ -13,8 +13,9 @@ from cuvee.settings import Settings
 from rag_service.answers.exchange import Turn
 from rag_service.answers.models import ModelOptions, Pieces, load
 from rag_service.answers.openai_model import MAX_NEW_TOKENS, OpenAIModel
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 from rag_service.index.rows import Chunk
+from tests.hits import made_hit
 from tests.integration.conftest import free_port
 from tests.integration.rag_service.chat_server import ChatServer, running
 from tests.integration.rag_service.serving import Library
@@ -40,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hits(*texts: str) -> list[Hit]:
     return [
-        Hit(Chunk(f"c{n}", f"d{n}", "cellar", "yard", "Yard", "yard.txt", 0, None, 0, len(text), text), 0.6)
+        made_hit(Chunk(f"c{n}", f"d{n}", "cellar", "yard", "Yard", "yard.txt", 0, None, 0, len(text), text), 0.6)
         for n, text in enumerate(texts)
     ]
 

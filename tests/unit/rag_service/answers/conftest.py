@@ -7,7 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from rag_service.answers.words import terms
-from rag_service.index.generation import Chunk, Hit
+from rag_service.index.hybrid import Hit
+from rag_service.index.rows import Chunk
+from tests.hits import made_hit
 
 
 class CountingEncoder:
@@ -60,6 +62,8 @@ def hit() -> MakeHit:
         start: int = 0,
         ordinal: int = 0,
         title: str = "Cellar rules",
+        question: str = "",
+        encoder: CountingEncoder | None = None,
     ) -> Hit:
         chunk = Chunk(
             chunk_id=f"{document}-{start}",
@@ -74,6 +78,6 @@ def hit() -> MakeHit:
             end_char=start + len(text),
             text=text,
         )
-        return Hit(chunk, score)
+        return made_hit(chunk, score, question, encoder)
 
     return make
