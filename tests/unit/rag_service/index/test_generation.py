@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cuvee.errors import IntegrityError
 from rag_service.documents.statements import Statement
-from rag_service.index import lexical, manifest
+from rag_service.index import filters, lexical, manifest
 from rag_service.index.generation import Generation, Recipe, build
 from rag_service.index.manifest import MANIFEST, file_info, index_dir_of, read_manifest
 from rag_service.index.rows import SCHEMA, Chunk, Rows
@@ -71,23 +71,25 @@ def test_search_equals_brute_force_over_what_matches(
     ]
     scores = expected.vectors @ question
 
-    hits = Generation.load(built).search(question, top_k, topic, segment)
+    loaded = Generation.load(built)
+    found = loaded.dense(question, top_k, loaded.select(filters.place(topic, segment)))
 
     best = sorted(matching, key=lambda n: -scores[n])[:top_k]
-    assert [hit.chunk.chunk_id for hit in hits] == [records[n]["chunk_id"] for n in best]
-    assert [hit.score for hit in hits] == pytest.approx([float(scores[n]) for n in best], abs=1e-6)
+    assert [loaded.chunk(int(row)).chunk_id for row in found.rows] == [records[n]["chunk_id"] for n in best]
+    assert found.scores.tolist() == pytest.approx([float(scores[n]) for n in best], abs=1e-6)
 
 
-def test_a_hit_carries_the_whole_chunk(built: Path) -> None:
-    hits = Generation.load(built).search(rows(60).vectors[7], 1)
+def test_what_is_found_has_the_whole_chunk(built: Path) -> None:
+    loaded = Generation.load(built)
+    found = loaded.dense(rows(60).vectors[7], 1, loaded.select(None))
 
-    assert hits[0].chunk == Chunk(
+    assert loaded.chunk(int(found.rows[0])) == Chunk(
         *("d002:1", "d002", "a", "y", "Title 2", "2.txt", 1, None, 7, 12, "text 7"),
         date=datetime.date(2026, 1, 3),
         metadata={"vintage": "2022"},
         statements=(Statement("text 7", "", 0, 5),),
     )
-    assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+    assert found.scores[0] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_manifest_says_what_the_generation_is(built: Path) -> None:
@@ -137,8 +139,8 @@ def test_a_generation_may_be_empty(tmp_path: Path) -> None:
     empty = Generation.load(build(tmp_path, 2, rows(9).only([]), RECIPE))
 
     assert (empty.manifest.documents, empty.manifest.chunks, empty.manifest.dimension) == (0, 0, DIMENSION)
-    assert empty.search(rows(9).vectors[0], 5) == []
-    assert empty.search(rows(9).vectors[0], 5, topic="a") == []
+    assert len(empty.dense(rows(9).vectors[0], 5, empty.select(None)).rows) == 0
+    assert len(empty.dense(rows(9).vectors[0], 5, empty.select(filters.place("a", None))).rows) == 0
     assert len(empty.lexical("text", 5, empty.select(None)).rows) == 0
 
 
