@@ -103,10 +103,12 @@ class Retriever:
 
     generation: Described
     encoder: Encoder
+    tuned: Calibration | None = None
+    """Weights to try in place of the generation's own."""
 
     @cached_property
     def calibration(self) -> Calibration:
-        return Calibration.of(self.generation.manifest.tuning)
+        return self.tuned or Calibration.of(self.generation.manifest.tuning)
 
     def search(self, query: str, top_k: int, where: Condition | None = None) -> Found:
         """The best passages for `query`; those that touch in one document are one passage, so there may be fewer."""

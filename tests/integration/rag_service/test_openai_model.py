@@ -48,7 +48,7 @@ def hits(*texts: str) -> list[Hit]:
 
 def model(server: ChatServer, name: str = "", **options: object) -> OpenAIModel:
     reference = f"openai:{server.url}{f'#{name}' if name else ''}"
-    loaded = load(reference, encoder=None, options=ModelOptions(**options))  # type: ignore[arg-type]
+    loaded = load(reference, options=ModelOptions(**options))
     assert isinstance(loaded, OpenAIModel)
     return loaded
 
@@ -208,7 +208,7 @@ def test_of_a_slow_answer_what_came_in_time_is_taken(server: ChatServer) -> None
 @pytest.mark.parametrize("reference", ["openai:", "openai:localhost:11434", "openai:ftp://host/v1", "openai:#little"])
 def test_what_is_no_address_is_an_error_that_names_the_setting(reference: str) -> None:
     with pytest.raises(ConfigurationError, match="CUVEE_ANSWER_MODEL"):
-        load(reference, encoder=None)  # type: ignore[arg-type]
+        load(reference)
 
 
 def test_a_model_that_the_server_lacks_is_an_error_at_start(server: ChatServer) -> None:

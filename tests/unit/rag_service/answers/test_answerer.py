@@ -208,9 +208,9 @@ def test_a_passage_exactly_at_the_threshold_is_answered_from(encoder: CountingEn
 
 
 def test_the_decision_to_refuse_can_be_another(encoder: CountingEncoder, hit: MakeHit) -> None:
-    answerer = answerer(FixedModel(FANS), encoder, decide=lambda found, manifest: f"only {len(found.hits)} found")
+    chosen = Answerer(FixedModel(FANS), encoder, decide=lambda found, manifest: f"only {len(found.hits)} found")
 
-    answer = answerer.answer(retriever([hit(FANS)]), Asked(QUESTION))
+    answer = chosen.answer(retriever([hit(FANS)]), Asked(QUESTION))
 
     assert answer.answer.endswith(": only 1 found.")
 
