@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag_service.answers.quantities import quantities
-from rag_service.answers.support import refers_back, says
+from rag_service.answers.support import refers_back, row_says, says
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import CELL
 from rag_service.index.rows import Chunk
@@ -15,8 +15,7 @@ _TO_THE_MODEL = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|prompts?|rules|everything|above|previous)\b"
     r"|\b(?:system prompt|as an ai|language model|you are (?:now )?(?:an? )?(?:ai|assistant|chatbot))\b"
     r"|^\W*(?:assistant|system|user)\s*:"
-    r"|\b(?:say|answer|reply|respond|output|print|repeat|write)\s+(?:only|exactly|that|with|to the user|the words?)\b"
-    r"|\b(?:say|answer|reply|respond|output|print|repeat)\s*:",
+    r"|\b(?:answer|reply|respond)\s+(?:only|exactly|to every question)\b",
     re.I,
 )
 
@@ -41,20 +40,17 @@ class Piece:
     """Names of a table row's columns."""
 
     def says(self, claim: str) -> bool:
-        return says(claim, self.text, self._around(claim))
-
-    def _around(self, claim: str) -> str:
-        """Of column names only those under which the claim's figures stand: a figure belongs to its column."""
         cells = self.text.split(CELL)
         if len(cells) != len(self.columns):
-            return self.around
+            return says(claim, self.text, self.around)
+        # A figure belongs to its column, so that no other column's name may stand beside it.
         figures = {quantity.number for quantity in quantities(claim)}
         used = [
             name
             for at, (name, cell) in enumerate(zip(self.columns, cells, strict=True))
             if at == 0 or figures & {quantity.number for quantity in quantities(cell)}
         ]
-        return " ".join([self.around, *used])
+        return row_says(claim, self.text, " ".join(used), self.around)
 
 
 def pieces(chunk: Chunk) -> Iterator[Piece]:

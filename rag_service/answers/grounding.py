@@ -65,14 +65,17 @@ def mend(
     hits: Sequence[Hit],
     encoder: Encoder,
     quotations: Callable[[], Sequence[str]],
+    trusted: bool = True,
 ) -> Grounded:
     """The claims that have support; in place of each other one the quotation most like it; all quotations if none.
 
     Args:
-        quotations: the extractive answer to the same question, asked for only when a claim fails.
+        quotations: the extractive answer to the same question, asked for only when it is needed.
+        trusted: whether what the model says with support also answers the question. If not, the quotation nearest to
+            the question is added where it is nearer than all the model said.
     """
     checked = [(claim, supported_by(question, claim, hits, encoder)) for claim in claimed]
-    if checked and all(supported for _, supported in checked):
+    if trusted and checked and all(supported for _, supported in checked):
         return Grounded(_once(supported for _, supported in checked if supported), "kept")
     pool = check(question, quotations(), hits, encoder)
     whole = Grounded(tuple(pool), "replaced")
@@ -82,7 +85,11 @@ def mend(
         left = [quotation for quotation in pool if not any(_same_place(quotation, other) for other in taken)]
         fitting = supported or (None if declines(claim.text) else _most_like(claim.text, left, encoder))
         said += [fitting] if fitting else []
-    return Grounded(_once(said), "mended") if any(kept for _, kept in checked) else whole
+    if not any(kept for _, kept in checked):
+        return whole
+    better = None if trusted else _nearer(question, said, pool, encoder)
+    kept_all = all(kept for _, kept in checked) and better is None
+    return Grounded(_once([*said, *([better] if better else [])]), "kept" if kept_all else "mended")
 
 
 def supported_by(
@@ -136,6 +143,19 @@ def _most_like(text: str, quotations: Sequence[Supported], encoder: Encoder) -> 
     cosines = vectors[1:] @ vectors[0]
     best = int(cosines.argmax())
     return quotations[best] if cosines[best] >= LEAST_LIKENESS else None
+
+
+def _nearer(
+    question: str, said: Sequence[Supported], quotations: Sequence[Supported], encoder: Encoder
+) -> Supported | None:
+    """The quotation nearest to the question, if it is nearer than all that was said, and not said already."""
+    left = [quotation for quotation in quotations if not any(_same_place(quotation, other) for other in said)]
+    if not left:
+        return None
+    vectors = encoder.encode([question, *(sentence.text for sentence in (*said, *left))])
+    cosines = vectors[1:] @ vectors[0]
+    best = int(cosines[len(said) :].argmax()) + len(said)
+    return left[best - len(said)] if cosines[best] > cosines[: len(said)].max() else None
 
 
 def _once(found: Iterable[Supported]) -> tuple[Supported, ...]:

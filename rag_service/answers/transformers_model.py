@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from cuvee.errors import ConfigurationError, InvalidInputError
@@ -12,6 +13,7 @@ from rag_service.answers.generation_thread import GenerationThread
 from rag_service.answers.model_files import origin_of
 from rag_service.answers.models import Pieces
 from rag_service.answers.prompt import Prompt
+from rag_service.documents import sentences
 from rag_service.index.generation import Hit
 
 MAX_NEW_TOKENS = 96
@@ -97,7 +99,17 @@ class TransformersModel:
             )
         if not fitting.passages:
             return True  # without a passage it would write from memory
-        return (yield from self._written(self._tokens(fitting), MAX_NEW_TOKENS))
+        text = ""
+        with closing(self._written(self._tokens(fitting), MAX_NEW_TOKENS)) as pieces:
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as end:
+                    return bool(end.value)
+                yield piece
+                text += piece
+                if _goes_in_circles(text):
+                    return False
 
     def write(self, instruction: str, text: str, most_tokens: int) -> str:
         """The model's continuation of an instruction and a text; empty where they do not fit its context."""
@@ -149,3 +161,9 @@ class TransformersModel:
         with self._lock:
             thread = GenerationThread(self._model, self._tokenizer, tokens, most_tokens, self._timeout_seconds)
             return (yield from thread.pieces())
+
+
+def _goes_in_circles(text: str) -> bool:
+    """Whether the last whole sentence was written before, as small models do until a limit stops them."""
+    said = [" ".join(text[start:end].split()) for start, end in sentences.split(text)]
+    return len(said) > 2 and said[-2] in said[:-2]
