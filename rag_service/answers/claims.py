@@ -54,13 +54,18 @@ def _claim(sentence: str, passages: int) -> Claim:
     cited: list[int] = []
     for marker in (*_MARKER.findall(sentence), *_PASSAGE_NUMBER.findall(sentence)):
         cited += [int(number) - 1 for number in re.findall(r"\d+", marker)]
-    said = _MARKER.sub("", sentence).strip()
+    said = unmarked(sentence).strip()
     plain = _LEAD_IN.sub("", said)
     if plain != said:
         plain = plain[:1].upper() + plain[1:]
     if quotation := _QUOTATION.match(plain):
         plain = quotation.group(1)
     return Claim(" ".join(plain.split()), tuple(dict.fromkeys(rank for rank in cited if 0 <= rank < passages)))
+
+
+def unmarked(text: str) -> str:
+    """The text without the numbers of passages in it."""
+    return _MARKER.sub("", text)
 
 
 def declined(claimed: Sequence[Claim]) -> bool:

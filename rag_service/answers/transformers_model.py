@@ -18,8 +18,9 @@ from rag_service.index.generation import Hit
 
 MAX_NEW_TOKENS = 96
 MOST_PASSAGES = 3
-"""Small models lose the thread beyond this, and reading a prompt is most of the time on a CPU."""
-_LEAST_PARAMETERS_TO_DECLINE = 1_000_000_000
+"""Models that run on a CPU lose the thread beyond this, and reading a prompt is most of their time."""
+MOST_PASSAGES_SMALL_CHAT = 2
+_SMALL_PARAMETERS = 1_000_000_000
 
 
 class TransformersModel:
@@ -27,7 +28,7 @@ class TransformersModel:
 
     def __init__(self, model: Any, tokenizer: Any, name: str, timeout_seconds: float = 60.0) -> None:
         self.name = name
-        self.may_decline = model.num_parameters() >= _LEAST_PARAMETERS_TO_DECLINE
+        self.may_decline = model.num_parameters() >= _SMALL_PARAMETERS
         self._model = model
         self._tokenizer = tokenizer
         self._timeout_seconds = timeout_seconds
@@ -91,7 +92,9 @@ class TransformersModel:
         Raises:
             InvalidInputError: the question alone is longer than the model's context.
         """
-        asked = prompt.prompt_of(question, hits[:MOST_PASSAGES], history, self._control_tokens)
+        small_chat = self._chats and not self.may_decline
+        read = hits[: MOST_PASSAGES_SMALL_CHAT if small_chat else MOST_PASSAGES]
+        asked = prompt.prompt_of(question, read, history, self._control_tokens)
         fitting = prompt.fitted(asked, self._length, self.context_tokens)
         if fitting is None:
             raise InvalidInputError(
@@ -146,7 +149,9 @@ class TransformersModel:
 
     def _tokens(self, asked: Prompt) -> Any:
         """Input ids, shape (1, tokens), and attention mask of the whole prompt."""
-        return self._templated(asked.chat()) if self._chats else self._tokenizer(asked.plain(), return_tensors="pt")
+        if self._chats:
+            return self._templated(asked.chat(small=not self.may_decline))
+        return self._tokenizer(asked.plain(), return_tensors="pt")
 
     def _templated(self, messages: list[prompt.Message]) -> Any:
         return self._tokenizer.apply_chat_template(

@@ -298,7 +298,9 @@ def test_quotations_are_not_asked_for_when_every_sentence_has_support(encoder: C
     assert mend("?", [Claim(FANS, ())], [hit(FANS)], encoder, never).draft == "kept"
 
 
-def test_of_a_model_that_is_not_trusted_a_nearer_quotation_is_added(encoder: CountingEncoder, hit: MakeHit) -> None:
+def test_of_a_model_that_is_not_trusted_nearer_quotations_are_taken_instead(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
     passage = hit(f"{FANS} Cats sleep on the press. Doors stay shut.")
     question, quotations = "When do the fans start?", ["Doors stay shut.", FANS]
 
@@ -307,7 +309,7 @@ def test_of_a_model_that_is_not_trusted_a_nearer_quotation_is_added(encoder: Cou
         return [s.text for s in found.sentences], found.draft
 
     assert said("Cats sleep on the press.", trusted=True) == (["Cats sleep on the press."], "kept")
-    assert said("Cats sleep on the press.", trusted=False) == (["Cats sleep on the press.", FANS], "mended")
+    assert said("Cats sleep on the press.", trusted=False) == (["Doors stay shut.", FANS], "replaced")
     assert said(FANS, trusted=False) == ([FANS], "kept")
 
 
