@@ -19,41 +19,13 @@ from squad import cross_fitted, prepared, told
 from rag_service.answers import models
 from rag_service.answers.answerer import Answer, Answerer, Asked
 from rag_service.answers.extractive import ExtractiveModel
-from rag_service.evaluation import metrics
 from rag_service.evaluation.golden import GoldenSet
 from rag_service.evaluation.measuring import Bench, summary
 
 SMOLLM2_QUESTIONS = 40
-_WORD = re.compile(r"[\w'’]+")
+_WORD = re.compile(r"[\w'\u2019]+")
 _SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "as",
-        "at",
-        "be",
-        "been",
-        "by",
-        "for",
-        "from",
-        "has",
-        "have",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "this",
-        "to",
-        "was",
-        "were",
-        "with",
-    ]
+    "a an and as at be been by for from has have in is it its of on or that the this to was were with".split()  # noqa: SIM905
 )
 
 
@@ -66,12 +38,9 @@ def supported(answer: Answer) -> tuple[int, int]:
 
 def _said(sentence: str, passages: str) -> bool:
     known = {word.casefold() for word in _WORD.findall(passages)}
-    exact = [
-        w.casefold()
-        for w in _WORD.findall(sentence)
-        if w[0].isdigit() or (w[0].isupper() and w.casefold() not in _SMALL)
-    ]
-    rest = [w.casefold() for w in _WORD.findall(sentence) if w.casefold() not in _SMALL]
+    said = [word for word in _WORD.findall(sentence) if word.casefold() not in _SMALL]
+    exact = [word.casefold() for word in said if word[0].isdigit() or word[0].isupper()]
+    rest = [word.casefold() for word in said]
     return set(exact[1:]) <= known and sum(w in known for w in rest) >= 0.8 * len(rest)
 
 

@@ -110,7 +110,8 @@ class Answerer:
         if self.model.may_decline and declined(written):
             return Grounded((), "kept"), _DECLINED
         quotations = partial(models.extractive().draft, query, hits)
-        return grounding.mend(query, written, hits, self.encoder, quotations), _NO_SUPPORT
+        grounded = grounding.mend(query, written, hits, self.encoder, quotations, trusted=self.model.may_decline)
+        return grounded, _NO_SUPPORT
 
     def _result(
         self,

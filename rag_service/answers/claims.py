@@ -13,9 +13,11 @@ _LEAD_IN = re.compile(
     r"^(?:(?:according to|as (?:stated|mentioned|described) in|based on|in)\s+(?:the\s+)?"
     r"(?:passages?|texts?|documents?|context|information)(?:\s+(?:number\s+)?\d{1,3})?(?:\s+provided)?\s*,\s*"
     r"|(?:the\s+)?(?:passages?|texts?|documents?|context)(?:\s+(?:number\s+)?\d{1,3})?\s+"
-    r"(?:says?|states?|mentions?)\s+that\s+|(?:the\s+)?answer(?:\s+is)?\s*:\s*|[-*\u2022]\s+)",
+    r"(?:says?|states?|mentions?)\s+that\s+"
+    r"|(?:the\s+)?(?:answer|sentence)\b[^.:]{0,50}?(?:\s+is)?\s*:\s*|[-*\u2022]\s+)",
     re.I,
 )
+_QUOTATION = re.compile(r"^[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]\.?$")
 _PASSAGE_NUMBER = re.compile(r"passages?\s+(?:number\s+)?(\d{1,3})", re.I)
 _DECLINES = re.compile(
     r"^\W*(?:(?:answer:?\s*)?not found\b|no answer\b|(?:i am |i'm )?sorry\b|i (?:do not|don't|cannot|can't) "
@@ -52,11 +54,18 @@ def _claim(sentence: str, passages: int) -> Claim:
     cited: list[int] = []
     for marker in (*_MARKER.findall(sentence), *_PASSAGE_NUMBER.findall(sentence)):
         cited += [int(number) - 1 for number in re.findall(r"\d+", marker)]
-    said = _MARKER.sub("", sentence).strip()
+    said = unmarked(sentence).strip()
     plain = _LEAD_IN.sub("", said)
     if plain != said:
         plain = plain[:1].upper() + plain[1:]
+    if quotation := _QUOTATION.match(plain):
+        plain = quotation.group(1)
     return Claim(" ".join(plain.split()), tuple(dict.fromkeys(rank for rank in cited if 0 <= rank < passages)))
+
+
+def unmarked(text: str) -> str:
+    """The text without the numbers of passages in it."""
+    return _MARKER.sub("", text)
 
 
 def declined(claimed: Sequence[Claim]) -> bool:

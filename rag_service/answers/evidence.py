@@ -3,20 +3,20 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rag_service.answers.quantities import quantities
-from rag_service.answers.support import refers_back, says
+from rag_service.answers.support import refers_back, row_says, says
+from rag_service.answers.words import squeezed
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import CELL
-from rag_service.index.rows import Chunk
 
 # Text that speaks to a language model instead of its reader. It is quoted like any other, but carries no claim.
 _TO_THE_MODEL = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|prompts?|rules|everything|above|previous)\b"
     r"|\b(?:system prompt|as an ai|language model|you are (?:now )?(?:an? )?(?:ai|assistant|chatbot))\b"
     r"|^\W*(?:assistant|system|user)\s*:"
-    r"|\b(?:say|answer|reply|respond|output|print|repeat|write)\s+(?:only|exactly|that|with|to the user|the words?)\b"
-    r"|\b(?:say|answer|reply|respond|output|print|repeat)\s*:",
+    r"|\b(?:answer|reply|respond)\s+(?:only|exactly|to every question)\b",
     re.I,
 )
 
@@ -41,28 +41,30 @@ class Piece:
     """Names of a table row's columns."""
 
     def says(self, claim: str) -> bool:
-        return says(claim, self.text, self._around(claim))
-
-    def _around(self, claim: str) -> str:
-        """Of column names only those under which the claim's figures stand: a figure belongs to its column."""
         cells = self.text.split(CELL)
         if len(cells) != len(self.columns):
-            return self.around
+            return says(claim, self.text, self.around)
+        # A figure belongs to its column, so that no other column's name may stand beside it.
         figures = {quantity.number for quantity in quantities(claim)}
         used = [
             name
             for at, (name, cell) in enumerate(zip(self.columns, cells, strict=True))
             if at == 0 or figures & {quantity.number for quantity in quantities(cell)}
         ]
-        return " ".join([self.around, *used])
+        return row_says(claim, self.text, " ".join(used), self.around)
 
 
-def pieces(chunk: Chunk) -> Iterator[Piece]:
+@lru_cache(maxsize=256)
+def pieces(title: str, passage: str) -> tuple[Piece, ...]:
     """In reading order; headings, column names and text that speaks to a model are none."""
+    return tuple(_pieces(title, passage))
+
+
+def _pieces(title: str, passage: str) -> Iterator[Piece]:
     heading, before, columns = "", "", ""
-    hostile = speaking(chunk.text)
-    for start, end in sentences.split(chunk.text):
-        text = " ".join(chunk.text[start:end].split())
+    hostile = speaking(passage)
+    for start, end in sentences.split(passage):
+        text = " ".join(passage[start:end].split())
         if CELL in text and CELL not in before:
             columns, before = text, text
             continue
@@ -72,7 +74,7 @@ def pieces(chunk: Chunk) -> Iterator[Piece]:
             continue
         if Span(start, end) not in hostile:
             linked = refers_back(text) or before.endswith(":")
-            around = " ".join(part for part in (chunk.title, heading, before if linked else "") if part)
+            around = " ".join(part for part in (title, heading, before if linked else "") if part)
             yield Piece(Span(start, end), text, around, tuple(columns.split(CELL)) if columns else ())
         before = text
 
@@ -91,17 +93,32 @@ def speaking(passage: str) -> list[Span]:
 def verbatim(passage: str, text: str) -> tuple[Span, ...]:
     """Where the passage has these very words as whole sentences; of several lines (a table row under its column
     names) each. Empty where it does not."""
-    whole = sentences.split(passage)
-    starts, ends = {start for start, _ in whole}, {end for _, end in whole}
-    found = [_line(passage, line, starts, ends) for line in text.splitlines() if line.strip()]
+    found = [_line(passage, line) for line in text.splitlines() if line.strip()]
     return tuple(span for span in found if span) if found and all(found) else ()
 
 
-def _line(passage: str, line: str, starts: set[int], ends: set[int]) -> Span | None:
-    wanted = r"\s+".join(map(re.escape, line.split()))
-    for match in re.finditer(wanted, passage, re.I):
+def _line(passage: str, line: str) -> Span | None:
+    if squeezed(line) not in _squeezed(passage):
+        return None
+    for match in _spelt(line).finditer(passage):
+        edges = _edges(passage)
         rest = passage[match.end() : match.end() + 1]
-        ended = match.end() in ends or (rest in (".", "!", "?") and match.end() + 1 in ends)
-        if match.start() in starts and ended:
+        ended = match.end() in edges[1] or (rest in (".", "!", "?") and match.end() + 1 in edges[1])
+        if match.start() in edges[0] and ended:
             return Span(match.start(), match.end())
     return None
+
+
+_squeezed = lru_cache(maxsize=256)(squeezed)
+
+
+@lru_cache(maxsize=256)
+def _spelt(line: str) -> re.Pattern[str]:
+    return re.compile(r"\s+".join(map(re.escape, line.split())), re.I)
+
+
+@lru_cache(maxsize=256)
+def _edges(passage: str) -> tuple[frozenset[int], frozenset[int]]:
+    """Where the sentences of a passage start, and where they end."""
+    spans = sentences.split(passage)
+    return frozenset(start for start, _ in spans), frozenset(end for _, end in spans)

@@ -65,14 +65,17 @@ def mend(
     hits: Sequence[Hit],
     encoder: Encoder,
     quotations: Callable[[], Sequence[str]],
+    trusted: bool = True,
 ) -> Grounded:
     """The claims that have support; in place of each other one the quotation most like it; all quotations if none.
 
     Args:
-        quotations: the extractive answer to the same question, asked for only when a claim fails.
+        quotations: the extractive answer to the same question, asked for only when it is needed.
+        trusted: whether what the model says with support also answers the question. If not, the quotations are taken
+            where one of them is nearer to the question than all that the model said.
     """
     checked = [(claim, supported_by(question, claim, hits, encoder)) for claim in claimed]
-    if checked and all(supported for _, supported in checked):
+    if trusted and checked and all(supported for _, supported in checked):
         return Grounded(_once(supported for _, supported in checked if supported), "kept")
     pool = check(question, quotations(), hits, encoder)
     whole = Grounded(tuple(pool), "replaced")
@@ -82,7 +85,9 @@ def mend(
         left = [quotation for quotation in pool if not any(_same_place(quotation, other) for other in taken)]
         fitting = supported or (None if declines(claim.text) else _most_like(claim.text, left, encoder))
         said += [fitting] if fitting else []
-    return Grounded(_once(said), "mended") if any(kept for _, kept in checked) else whole
+    if not any(kept for _, kept in checked) or not (trusted or _nearest_of_all(question, said, pool, encoder)):
+        return whole
+    return Grounded(_once(said), "kept" if all(kept for _, kept in checked) else "mended")
 
 
 def supported_by(
@@ -99,27 +104,38 @@ def supported_by(
     everywhere = range(len(hits))
     cited = [rank for rank in claim.ranks if rank < len(hits)]
     for ranks in (cited, everywhere) if cited else (everywhere,):
-        proofs = [
-            Proof(rank, spans)
-            for rank in ranks
-            if (spans := _spans(question, claim.text, hits[rank].chunk, encoder, quoted))
-        ]
+        proofs = _quoting(claim.text, ranks, hits, quoted) or _carrying(question, claim.text, ranks, hits, encoder)
         if proofs:
             return Supported(claim.text, _places(proofs, hits))
     return None
 
 
-def _spans(question: str, text: str, chunk: Chunk, encoder: Encoder, quoted: bool) -> tuple[Span, ...]:
-    fragment = len(words(text)) < _FRAGMENT_WORDS
-    if not fragment and (spans := evidence.verbatim(chunk.text, text)):
-        told = not quoted and any(_touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
-        return () if told else spans
-    carrying = [piece for piece in evidence.pieces(chunk) if piece.says(text)]
-    if not carrying:
-        return ()
-    claim = f"{question} {text}" if fragment else text
-    nearest = _nearest(claim, carrying, encoder)
-    return (nearest.span,) if nearest else ()
+def _quoting(text: str, ranks: Iterable[int], hits: Sequence[Hit], quoted: bool) -> list[Proof]:
+    """The passages that have these very words."""
+    if _is_fragment(text):
+        return []
+    found = [(rank, evidence.verbatim(hits[rank].chunk.text, text)) for rank in ranks]
+    return [Proof(rank, spans) for rank, spans in found if spans and (quoted or not _told(hits[rank].chunk, spans))]
+
+
+def _told(chunk: Chunk, spans: Sequence[Span]) -> bool:
+    return any(_touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
+
+
+def _carrying(question: str, text: str, ranks: Iterable[int], hits: Sequence[Hit], encoder: Encoder) -> list[Proof]:
+    """The passages of which one sentence or row says the same and is near in meaning."""
+    claim = f"{question} {text}" if _is_fragment(text) else text
+    proofs = []
+    for rank in ranks:
+        chunk = hits[rank].chunk
+        saying = [piece for piece in evidence.pieces(chunk.title, chunk.text) if piece.says(text)]
+        if saying and (nearest := _nearest(claim, saying, encoder)):
+            proofs.append(Proof(rank, (nearest.span,)))
+    return proofs
+
+
+def _is_fragment(text: str) -> bool:
+    return len(words(text)) < _FRAGMENT_WORDS
 
 
 def _nearest(claim: str, carrying: Sequence[Piece], encoder: Encoder) -> Piece | None:
@@ -136,6 +152,15 @@ def _most_like(text: str, quotations: Sequence[Supported], encoder: Encoder) -> 
     cosines = vectors[1:] @ vectors[0]
     best = int(cosines.argmax())
     return quotations[best] if cosines[best] >= LEAST_LIKENESS else None
+
+
+def _nearest_of_all(
+    question: str, said: Sequence[Supported], quotations: Sequence[Supported], encoder: Encoder
+) -> bool:
+    """Whether no quotation of other words is nearer to the question than all that was said."""
+    left = [quotation for quotation in quotations if not any(_same_place(quotation, other) for other in said)]
+    vectors = encoder.encode([question, *(sentence.text for sentence in (*said, *left))])
+    return int((vectors[1:] @ vectors[0]).argmax()) < len(said)
 
 
 def _once(found: Iterable[Supported]) -> tuple[Supported, ...]:

@@ -6,11 +6,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rag_service.answers.quantities import quantities
 from rag_service.answers.words import names, stem, words
 
-Content = Callable[[str], list[str]]
+Content = Callable[[str], Sequence[str]]
 """Content words of a text, in order."""
 
 _COORDINATING = frozenset((",", ";", "and", "but", "or", "then"))
@@ -20,6 +21,10 @@ _JOIN = re.compile(
     re.I,
 )
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being|gets?|got)\b[^,;]*\bby\b", re.I)
+_FRONTED = re.compile(
+    r"^\W*(?:in|on|at|during|by|from|under|over|with|within|for|per|after|before|until|between|through|as|to)\b", re.I
+)
+_STATE, _OF = re.compile(r"\b(?:is|are|was|were|be|been|being)\b", re.I), re.compile(r"\bof\b", re.I)
 _SUBJECT_WORDS = 2
 
 
@@ -30,9 +35,15 @@ class Clause:
     """Whether it may share the subject of the clause before it ("... and runs for ten minutes")."""
 
 
-def clauses(sentence: str) -> list[Clause]:
-    """The parts of a sentence between its commas, conjunctions and relative pronouns."""
+@lru_cache(maxsize=4096)
+def clauses(sentence: str) -> tuple[Clause, ...]:
+    """The parts of a sentence between its commas, conjunctions and relative pronouns.
+
+    What is put first ("After an alarm, nobody ...") is a part of what follows.
+    """
     parts = _JOIN.split(sentence)
+    if len(parts) > 2 and parts[1] == "," and _FRONTED.match(parts[0]):
+        parts[:3] = [f"{parts[0]},{parts[2]}"]
     found: list[Clause] = []
     joint = ""
     for at, part in enumerate(parts):
@@ -42,7 +53,7 @@ def clauses(sentence: str) -> list[Clause]:
         elif words(part):
             found.append(Clause(part, joint in _COORDINATING))
             joint = ""
-    return found
+    return tuple(found)
 
 
 def in_place(
@@ -53,7 +64,7 @@ def in_place(
     A clause that goes on may take its subject from the one before it; other words may stand in `around`.
     """
     known = names(evidence)
-    if not _same_order(claim, evidence):
+    if not same_order(claim, evidence):
         return False
     theirs = clauses(evidence)
     for clause in clauses(claim):
@@ -101,18 +112,23 @@ def _marks(text: str, known: set[str]) -> set[str]:
 
 
 def _words_in_order(claim: str, evidence: str, content: Content) -> bool:
-    """Whether the words that both have come in one order, but for what may be put first ("After an alarm nobody ...")
-    and for two neighbours ("rinse the tank", "the tank is rinsed"). A change into the passive must change it."""
+    """Whether the words that both have come in one order; a change into the passive must change it.
+
+    What may be put first ("After an alarm nobody ...") may stand last, and two neighbours may change places ("rinse
+    the tank", "the tank is rinsed"; "the doors of the cellar", "the cellar doors").
+    """
     ours, theirs = content(claim), content(evidence)
     places = [theirs.index(word) for word in dict.fromkeys(ours) if theirs.count(word) == 1]
     if bool(_PASSIVE.search(claim)) != bool(_PASSIVE.search(evidence)):
         return len(places) < 3 or places != sorted(places)  # subject, verb and object
     turned = any(places[cut:] + places[:cut] == sorted(places) for cut in range(len(places)))
+    turned = turned and bool(_FRONTED.match(claim) or _FRONTED.match(evidence))
     swaps = sum(a > b for at, a in enumerate(places) for b in places[at + 1 :])
-    return not places or turned or swaps <= 1
+    swappable = any(bool(form.search(claim)) != bool(form.search(evidence)) for form in (_STATE, _OF))
+    return turned or swaps <= swappable
 
 
-def _same_order(claim: str, evidence: str) -> bool:
+def same_order(claim: str, evidence: str) -> bool:
     """Whether names, and numbers of one unit, keep their order; in the passive names must change it."""
     shared = names(claim) & names(evidence)
     said, meant = _name_runs(claim, shared), _name_runs(evidence, shared)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rag_service.answers.claims import unmarked
 from rag_service.answers.exchange import Turn
 from rag_service.documents import sentences
 from rag_service.index.hybrid import Hit
@@ -42,11 +43,16 @@ class Prompt:
     passages: tuple[Passage, ...]
     history: tuple[Turn, ...] = ()
 
-    def chat(self) -> list[Message]:
-        """Messages for a model with a chat template: rules, earlier turns, passages with the question."""
+    def chat(self, small: bool = False) -> list[Message]:
+        """Messages for a model with a chat template: rules, earlier turns, passages with the question.
+
+        Args:
+            small: whether the model is one that does better with one rule than with five.
+        """
         asked = rendered("answer_chat", question=self.question, passages=self.passages)
         said = [{"role": turn.role, "content": turn.text} for turn in self.history]
-        return [{"role": "system", "content": rendered("answer_rules")}, *said, {"role": "user", "content": asked}]
+        rules = rendered("answer_rules_small" if small else "answer_rules")
+        return [{"role": "system", "content": rules}, *said, {"role": "user", "content": asked}]
 
     def plain(self) -> str:
         """One text for a sequence-to-sequence model, in the form that FLAN-T5 was tuned on."""
@@ -62,7 +68,8 @@ def prompt_of(question: str, hits: Sequence[Hit], history: Sequence[Turn], contr
         )
         for hit in hits
     )
-    said = tuple(replace(turn, text=quoted(turn.text, control_tokens)) for turn in history[-MOST_TURNS:])
+    # The numbers in earlier answers are those of other passages.
+    said = tuple(replace(turn, text=unmarked(quoted(turn.text, control_tokens))) for turn in history[-MOST_TURNS:])
     return Prompt(quoted(question, control_tokens), passages, said)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _UNIT_SPELLINGS = """
 second s sec secs seconds|minute min mins minutes|hour h hr hrs hours|day d days|week weeks|month months
@@ -33,7 +34,7 @@ _WORDS = {word: str(value) for value, word in enumerate(_TWO_TO_TWENTY.split(), 
 _FIGURE = r"\d+(?:[.,]\d+)*"
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _QUANTITY = re.compile(
-    rf"(?<![^\W_])(?P<before>[€$£])?\s?(?P<number>[-\u2212]?{_FIGURE}|(?:{'|'.join(_WORDS)}|one|half|zero)\b)"
+    rf"(?<![^\W_])(?P<before>[€$£])?\s?(?P<number>\d{{4}}s\b|[-\u2212]?{_FIGURE}|(?:{'|'.join(_WORDS)}|one|half|zero)\b)"
     r"\s?(?P<unit>%|°\s?[CF]?\b|°|€|\$|£|[a-zA-Zµ]+(?:/[a-zA-Z]+)?)?",
     re.I,
 )
@@ -50,7 +51,8 @@ class Quantity:
     end: int
 
 
-def quantities(text: str) -> list[Quantity]:
+@lru_cache(maxsize=4096)
+def quantities(text: str) -> tuple[Quantity, ...]:
     """Every number of `text`; in "10 to 15 minutes" both are minutes."""
     found: list[Quantity] = []
     for match in _QUANTITY.finditer(text):
@@ -66,7 +68,7 @@ def quantities(text: str) -> list[Quantity]:
         first, second = found[at], found[at + 1]
         if first.unit is None and second.unit and _RANGE.match(text[first.end : second.start]):
             found[at] = Quantity(first.number, second.unit, first.start, first.end)
-    return found
+    return tuple(found)
 
 
 def contained(claim: str, evidence: str, around: str = "") -> bool:

@@ -5,7 +5,8 @@ a false answer with a citation.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
+from itertools import pairwise
 
 from rag_service.answers.placement import in_place
 from rag_service.answers.quantities import contained, quantities
@@ -49,25 +50,42 @@ _NEGATIONS_ELSEWHERE = frozenset((*_NEGATIONS.split(), "nunca", "nadie", "senza"
 _ENDINGS = re.compile(r"(?:ations?|ing|ed|ment|ly|er|or|ion|s)$")
 _LEAST_STEM = 4
 _FIGURE_WORD = re.compile(r"\d")
-_ANAPHORIC = "it its they them their he she his her this these those such there both"
+_ANAPHORIC = "it its they them their he him his she her this these"
+_OPENING_WORDS = 3
 _ANAPHORA = frozenset(_ANAPHORIC.split())
 
 
 def says(claim: str, evidence: str, around: str = "") -> bool:
     """Whether `evidence`, one sentence, says `claim`; names and words of its title or heading stand in `around`."""
+    if not _has_all(claim, evidence, around):
+        return False
+    if not content(claim) <= content(evidence) and not _borrows(claim, evidence):
+        return False
+    in_order = in_place(claim, evidence, around, _content_in_order, _same_polarity)
+    return in_order and _means_the_same(claim, evidence)
+
+
+def row_says(claim: str, row: str, columns: str, around: str = "") -> bool:
+    """Whether a table row says `claim`; `columns` are the names of the columns in which the claim's figures stand."""
+    in_order = _numbers(claim) == [number for number in _numbers(row) if number in _numbers(claim)]
+    return in_order and _has_all(claim, row, f"{around} {columns}") and _means_the_same(claim, row)
+
+
+def _numbers(text: str) -> list[str]:
+    return [quantity.number for quantity in quantities(text)]
+
+
+def _has_all(claim: str, evidence: str, around: str) -> bool:
+    """Whether every content word, figure and name of the claim is there."""
     wanted = content(claim)
     if not (wanted or quantities(claim)) or not wanted <= content(evidence) | content(around):
         return False
-    if not contained(claim, evidence, around):
-        return False
-    if not {stem(name) for name in names(claim)} - _opening(claim) <= _plain(f"{evidence} {around}"):
-        return False
-    return (
-        _same_polarity(claim, evidence)
-        and not _opposed(claim, evidence)
-        and _keeps_conditions(claim, evidence)
-        and in_place(claim, evidence, around, _content_in_order, _same_polarity)
-    )
+    named = {stem(name) for name in names(claim)} - _opening(claim) <= _plain(f"{evidence} {around}")
+    return named and _names_whole(claim, evidence, around) and contained(claim, evidence, around)
+
+
+def _means_the_same(claim: str, evidence: str) -> bool:
+    return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_conditions(claim, evidence)
 
 
 def content(text: str) -> set[str]:
@@ -75,14 +93,33 @@ def content(text: str) -> set[str]:
     return set(_content_in_order(text))
 
 
-def _content_in_order(text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _content_in_order(text: str) -> tuple[str, ...]:
     plain = (term for term in terms(_without_quantities(text)) if not _FIGURE_WORD.search(term))
-    return [_form(term) for term in plain if term not in _FILLERS | _BARE_NEGATIONS]
+    return tuple(_form(term) for term in plain if term not in _FILLERS | _BARE_NEGATIONS)
 
 
 def refers_back(sentence: str) -> bool:
-    """Whether the sentence has a pronoun for what the one before it names."""
-    return not _ANAPHORA.isdisjoint(word.casefold() for word in words(sentence)[:8])
+    """Whether the sentence opens with a pronoun for what the one before it names."""
+    return not _ANAPHORA.isdisjoint(word.casefold() for word in words(sentence)[:_OPENING_WORDS])
+
+
+def _borrows(claim: str, evidence: str) -> bool:
+    """Whether words from around the evidence stand for the pronoun it opens with, or beside all that it says.
+
+    Otherwise they stand in the place of other words.
+    """
+    have, said = content(evidence), _content_in_order(claim)
+    if have <= set(said):
+        return True
+    first = next((at for at, word in enumerate(said) if word in have), len(said))
+    return refers_back(evidence) and set(said[first:]) <= have
+
+
+def _names_whole(claim: str, evidence: str, around: str) -> bool:
+    """Whether names of several words are the same there: "New York" and "Ohio Country" hold no "New Country"."""
+    pairs = {(stem(a), stem(b)) for a, b in pairwise(words(claim)[1:]) if a[0].isupper() and b[0].isupper()}
+    return pairs <= set(pairwise(map(stem, words(f"{evidence} {around}"))))
 
 
 def _without_quantities(text: str) -> str:
@@ -153,11 +190,13 @@ def _bounds(text: str) -> dict[str, set[str]]:
 
 
 def _same_polarity(one: str, other: str) -> bool:
-    return _negates(one) == _negates(other)
+    return _negations(one) == _negations(other)
 
 
-def _negates(text: str) -> bool:
-    return negated(text) or not _NEGATIONS_ELSEWHERE.isdisjoint(_lower(text))
+def _negations(text: str) -> int:
+    """How many words say "not"; "ne ... pas" is one."""
+    found = [word for word in words(text) if negated(word) or word.casefold() in _NEGATIONS_ELSEWHERE]
+    return len([word for word in found if word.casefold() != "ne"]) or len(found)
 
 
 def _lower(text: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from cuvee.errors import ConfigurationError, InvalidInputError
@@ -12,12 +13,14 @@ from rag_service.answers.generation_thread import GenerationThread
 from rag_service.answers.model_files import origin_of
 from rag_service.answers.models import Pieces
 from rag_service.answers.prompt import Prompt
+from rag_service.documents import sentences
 from rag_service.index.hybrid import Hit
 
 MAX_NEW_TOKENS = 96
 MOST_PASSAGES = 3
-"""Small models lose the thread beyond this, and reading a prompt is most of the time on a CPU."""
-_LEAST_PARAMETERS_TO_DECLINE = 1_000_000_000
+"""Models that run on a CPU lose the thread beyond this, and reading a prompt is most of their time."""
+MOST_PASSAGES_SMALL_CHAT = 2
+_SMALL_PARAMETERS = 1_000_000_000
 
 
 class TransformersModel:
@@ -25,7 +28,7 @@ class TransformersModel:
 
     def __init__(self, model: Any, tokenizer: Any, name: str, timeout_seconds: float = 60.0) -> None:
         self.name = name
-        self.may_decline = model.num_parameters() >= _LEAST_PARAMETERS_TO_DECLINE
+        self.may_decline = model.num_parameters() >= _SMALL_PARAMETERS
         self._model = model
         self._tokenizer = tokenizer
         self._timeout_seconds = timeout_seconds
@@ -89,7 +92,9 @@ class TransformersModel:
         Raises:
             InvalidInputError: the question alone is longer than the model's context.
         """
-        asked = prompt.prompt_of(question, hits[:MOST_PASSAGES], history, self._control_tokens)
+        small_chat = self._chats and not self.may_decline
+        read = hits[: MOST_PASSAGES_SMALL_CHAT if small_chat else MOST_PASSAGES]
+        asked = prompt.prompt_of(question, read, history, self._control_tokens)
         fitting = prompt.fitted(asked, self._length, self.context_tokens)
         if fitting is None:
             raise InvalidInputError(
@@ -97,7 +102,17 @@ class TransformersModel:
             )
         if not fitting.passages:
             return True  # without a passage it would write from memory
-        return (yield from self._written(self._tokens(fitting), MAX_NEW_TOKENS))
+        text = ""
+        with closing(self._written(self._tokens(fitting), MAX_NEW_TOKENS)) as pieces:
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as end:
+                    return bool(end.value)
+                yield piece
+                text += piece
+                if _goes_in_circles(text):
+                    return False
 
     def write(self, instruction: str, text: str, most_tokens: int) -> str:
         """The model's continuation of an instruction and a text; empty where they do not fit its context."""
@@ -134,7 +149,9 @@ class TransformersModel:
 
     def _tokens(self, asked: Prompt) -> Any:
         """Input ids, shape (1, tokens), and attention mask of the whole prompt."""
-        return self._templated(asked.chat()) if self._chats else self._tokenizer(asked.plain(), return_tensors="pt")
+        if self._chats:
+            return self._templated(asked.chat(small=not self.may_decline))
+        return self._tokenizer(asked.plain(), return_tensors="pt")
 
     def _templated(self, messages: list[prompt.Message]) -> Any:
         return self._tokenizer.apply_chat_template(
@@ -149,3 +166,9 @@ class TransformersModel:
         with self._lock:
             thread = GenerationThread(self._model, self._tokenizer, tokens, most_tokens, self._timeout_seconds)
             return (yield from thread.pieces())
+
+
+def _goes_in_circles(text: str) -> bool:
+    """Whether the last whole sentence was written before, as small models do until a limit stops them."""
+    said = [" ".join(text[start:end].split()) for start, end in sentences.split(text)]
+    return len(said) > 2 and said[-2] in said[:-2]

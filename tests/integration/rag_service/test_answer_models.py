@@ -176,9 +176,20 @@ def test_a_sentence_that_the_token_limit_cut_off_is_left_out(
     # 96 tokens are four times the 21 words, and 12 words more: the last sentence breaks off after three words.
     monkeypatch.setattr(t5._model, "generate", writing(t5, MUSEUM, ended=False))
 
+    monkeypatch.setattr("rag_service.answers.transformers_model._goes_in_circles", lambda _: False)
+
     draft = t5.draft("When?", hits(MUSEUM))
 
     assert len(draft) == 9
+    assert set(draft) == {"The cellar museum keeps an iron press from 1871.", SAID}
+
+
+def test_a_model_that_goes_in_circles_is_stopped(t5: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(t5._model, "generate", writing(t5, MUSEUM, ended=False))
+
+    draft = t5.draft("When?", hits(MUSEUM))
+
+    assert 3 <= len(draft) <= 4
     assert set(draft) == {"The cellar museum keeps an iron press from 1871.", SAID}
 
 

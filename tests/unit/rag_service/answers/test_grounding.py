@@ -147,6 +147,12 @@ ORDER = "Do not open the drain; close the yard valve."
         ("The tank is kept at 5 \u00b0C.", "The tank is kept at -5 \u00b0C.", "a sign lost"),
         ("Die T\u00fcr bleibt offen.", "Die T\u00fcr bleibt nicht offen.", "a negation in German"),
         ("La porte reste ouverte.", "La porte ne reste pas ouverte.", "a negation in French"),
+        (
+            "White wine at pH 33 gets 3.4.",
+            "pH | White wine gets | Red wine gets\\n3.4 | 33 | 20",
+            "cells changed places",
+        ),
+        ("The Scottish list is read aloud.", "The list of members is read aloud.", "a title's word in another's place"),
         ("Red wine at pH 3.4 gets 33.", "pH | White wine | Red wine\n3.4 | 33 | 20", "another column's figure"),
     ],
 )
@@ -175,7 +181,7 @@ def test_what_twists_the_passage_is_not_supported(
         ("The dose must not exceed 10 g.", "The dose must never exceed 10 g."),
         ("Die T\u00fcr bleibt offen.", "Die gr\u00fcne T\u00fcr bleibt nachts offen."),
         ("White wine at pH 3.4 gets 33.", "pH | White wine gets | Red wine gets\n3.4 | 33 | 20"),
-        ("Fermentation starts on 3 May.", "The must begins to ferment on 3 May; fermentations are logged."),
+        ("The must starts fermentation on 3 May.", "The must begins to ferment on 3 May; fermentations are logged."),
     ],
 )
 def test_the_same_in_other_words_survives(claim: str, passage: str, agreeing: AgreeingEncoder, hit: MakeHit) -> None:
@@ -221,6 +227,20 @@ def test_a_claimed_passage_that_says_it_is_the_one_that_is_cited(encoder: Counti
 
     assert [s.ranks for s in found.sentences] == [(1,), (2,)]
     assert found.draft == "kept"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('The answer to this question is: "Doors stay shut."', "Doors stay shut."),
+        ("The sentence that answers the question is: doors stay shut.", "Doors stay shut."),
+        ("The passage states that doors stay shut.", "Doors stay shut."),
+        ("- Doors stay shut.", "Doors stay shut."),
+        ("Answer: 36 hours", "36 hours"),
+    ],
+)
+def test_what_leads_in_or_encloses_a_sentence_is_no_part_of_it(text: str, said: str) -> None:
+    assert [claim.text for claim in claims(text, True, 3)] == [said]
 
 
 # In place of what fails
@@ -276,6 +296,21 @@ def test_quotations_are_not_asked_for_when_every_sentence_has_support(encoder: C
         raise AssertionError("not needed")
 
     assert mend("?", [Claim(FANS, ())], [hit(FANS)], encoder, never).draft == "kept"
+
+
+def test_of_a_model_that_is_not_trusted_nearer_quotations_are_taken_instead(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    passage = hit(f"{FANS} Cats sleep on the press. Doors stay shut.")
+    question, quotations = "When do the fans start?", ["Doors stay shut.", FANS]
+
+    def said(text: str, trusted: bool) -> tuple[list[str], str]:
+        found = mend(question, [Claim(text, ())], [passage], encoder, lambda: quotations, trusted=trusted)
+        return [s.text for s in found.sentences], found.draft
+
+    assert said("Cats sleep on the press.", trusted=True) == (["Cats sleep on the press."], "kept")
+    assert said("Cats sleep on the press.", trusted=False) == (["Doors stay shut.", FANS], "replaced")
+    assert said(FANS, trusted=False) == ([FANS], "kept")
 
 
 # Passages that speak to the model
