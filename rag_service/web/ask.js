@@ -41,7 +41,8 @@ export async function refresh() {
   const count = topics.flatMap((t) => t.segments).reduce((sum, segment) => sum + segment.indexed, 0);
   const topicCount = topics.filter((t) => t.segments.some((s) => s.indexed)).length;
   $("holdings").replaceChildren(...holdings(count, topicCount));
-  const latest = [...new Map(questions.toReversed().map((asked) => [asked.question, asked])).values()].reverse().slice(0, 5);
+  const first = (asked, at) => questions.findIndex((other) => other.question === asked.question) === at;
+  const latest = questions.filter(first).slice(0, 5);
   const lines = latest.map((asked) =>
     el("li", {}, el("a", { href: `#/questions/${asked.question_id}` }, asked.question), el("span", { class: "fine" }, ago(asked.asked_at))),
   );
