@@ -1,34 +1,22 @@
-"""The command line: `cuvee up | down | status | demo | fetch-java`."""
+"""The command line: `cuvee up | down | status | demo | index | fetch-java`."""
 
 import dataclasses
 import json
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from cuvee.errors import CuveeError
+from cuvee.console import console
+from cuvee.console import told_plainly as _told_plainly
 from cuvee.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Run Cuvée on this machine.")
-console = Console()
 
-
-def _told_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Our own errors end the command with their message and exit status 1, not with a traceback."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except CuveeError as error:
-            Console(stderr=True).print(f"[bold red]{error.kind}[/]: {error}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-
-    return run
+# The commands of a service live with it; they are named here and not imported, because cuvee knows neither service.
+for _module in ("rag_service.commands",):
+    import_module(_module).add_to(app)
 
 
 @app.command()

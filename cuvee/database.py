@@ -44,9 +44,22 @@ documents = sa.Table(
     sa.Column("landed_at", _Time, nullable=False, server_default=_now),
     sa.Column("updated_at", _Time, nullable=False, server_default=_now),
     sa.Column("indexed_at", _Time),
+    sa.Column("source", sa.Text, nullable=False, server_default="inbox", comment="what brought it"),
+    sa.Column("author", sa.Text),
+    sa.Column("date", sa.Date, comment="published on, as the document says itself"),
+    sa.Column("metadata", JSONB, nullable=False, server_default="{}", comment="texts by name"),
+    sa.Column(
+        "in_index",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="the published generation holds it; with another state than indexed it waits to be taken out",
+    ),
+    sa.Column("reclaimed_at", _Time, comment="its bytes and text were removed"),
     sa.CheckConstraint("state in ('landed', 'indexed', 'failed', 'superseded', 'deleted')", name="state"),
     sa.Index("documents_place_idx", "topic", "segment", "uri"),
     sa.Index("documents_state_idx", "state"),
+    sa.Index("documents_leaving_idx", "document_id", postgresql_where=sa.text("in_index and state <> 'indexed'")),
 )
 
 index_generations = sa.Table(
@@ -59,7 +72,10 @@ index_generations = sa.Table(
     sa.Column("documents", sa.Integer, nullable=False),
     sa.Column("chunks", sa.Integer, nullable=False),
     sa.Column("published_at", _Time, nullable=False, server_default=_now),
-    sa.CheckConstraint("state in ('published', 'retired')", name="state"),
+    sa.Column("origin", sa.Text, nullable=False, server_default="batch"),
+    sa.Column("made_from", sa.Integer, comment="the older generation that it serves again"),
+    sa.Column("retired_at", _Time),
+    sa.CheckConstraint("state in ('published', 'retired', 'reclaimed')", name="state"),
     sa.Index("index_generations_published_key", "state", unique=True, postgresql_where=sa.text("state = 'published'")),
 )
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import uuid
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
@@ -11,6 +12,7 @@ from upath import UPath
 from cuvee.errors import IntegrityError, NotFoundError
 
 _BLOCK_BYTES = 1 << 20
+_FOLDER_CHARS = 2
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ObjectStore:
         self._local = self._root.protocol in ("", "file")
 
     def _path(self, sha256: str) -> UPath:
-        return self._root / sha256[:2] / sha256
+        return self._root / sha256[:_FOLDER_CHARS] / sha256
 
     def put(self, stream: BinaryIO | IO[bytes]) -> StoredObject:
         """Store all that `stream` yields, in blocks; durable when this returns."""
@@ -47,7 +49,10 @@ class ObjectStore:
                     target.flush()
                     os.fsync(target.fileno())
             final = self._path(digest.hexdigest())
-            if not final.exists():
+            if self._local and final.exists():
+                # As young as a new one, so that nobody who tidies up takes it away before it is referred to.
+                os.utime(str(final.path))
+            else:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 aside.rename(final)
                 if self._local:
@@ -55,6 +60,20 @@ class ObjectStore:
         finally:
             aside.unlink(missing_ok=True)
         return StoredObject(digest.hexdigest(), size)
+
+    def unused(self, used: Collection[str], before: float) -> Iterator[str]:
+        """Hashes of the objects that are not `used` and were last put before that time (seconds since 1970)."""
+        if not self._root.exists():
+            return
+        for folder in self._root.iterdir():
+            if len(folder.name) == _FOLDER_CHARS and folder.is_dir():
+                for path in folder.iterdir():
+                    if path.name not in used and path.stat().st_mtime < before:
+                        yield path.name
+
+    def remove(self, sha256: str) -> None:
+        """Remove an object; that it is gone already is right too."""
+        self._path(sha256).unlink(missing_ok=True)
 
     def read(self, sha256: str) -> bytes:
         """The object's bytes, checked against their hash.

@@ -61,7 +61,16 @@ class Settings(BaseSettings):
     embedder: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2` from its wheel, or any sentence-transformers id or folder."""
     answer_model: str = "extractive"
-    """`extractive`, or `transformers:<hub id | folder | .gguf file>`."""
+    """`extractive`, `transformers:<hub id | folder | .gguf file>`, or `openai:<base url>[#<model>]` for a server that
+    speaks OpenAI's protocol, such as `openai:http://127.0.0.1:11434/v1#llama3.2`; without a model its first one."""
+    answer_api_key: SecretStr | None = None
+    """Key of that server, where it asks for one."""
+    answer_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Longest time that an answer model may write at one answer; what it has written by then is taken."""
+    answer_context_tokens: Annotated[int, Field(ge=1024)] = 4096
+    """How much a served model reads and writes at once, where its server does not say."""
+    rewrite_questions: bool = False
+    """Whether an answer model that writes may put questions in other words for the search."""
     chunk_tokens: Annotated[int, Field(ge=200, le=500)] = 240
     chunk_overlap_tokens: Annotated[int, Field(ge=0, le=100)] = 40
     refusal_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.40
@@ -75,6 +84,19 @@ class Settings(BaseSettings):
     """Most files that one micro-batch takes from the inbox."""
     settle_seconds: Annotated[float, Field(ge=0)] = 2.0
     """A file in the inbox is taken once it has not changed for this long."""
+    delta_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The index's delta is folded into a new base once it has more than this share of the base's rows ..."""
+    delta_least_rows: Annotated[int, Field(ge=0)] = 2_000
+    """... and more rows than this,"""
+    delta_most_rows: Annotated[int, Field(ge=1)] = 50_000
+    """or once it has more rows than this,"""
+    dead_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """or once more than this share of all rows is dead."""
+    generations_kept: Annotated[int, Field(ge=2, le=1_000)] = 10
+    """Most index generations that can be gone back to."""
+    soak_hours: Annotated[float, Field(ge=0)] = 72.0
+    """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
+    superseded documents are kept; `housekeeping` removes them then."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
     max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""

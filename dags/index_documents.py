@@ -1,10 +1,12 @@
 """Turn the files in the inbox into a new index generation that `rag_service` answers from.
 
-**When it runs.** As soon as files have settled in `data/inbox/<topic>/<segment>/`, and every hour for whatever an
-earlier run left behind. One run at a time; each takes at most `CUVEE_BATCH_DOCUMENTS` files.
+**When it runs.** As soon as files have settled in `data/inbox/<topic>/<segment>/`, as soon as a document was deleted or
+is to be tried again, and every hour for whatever an earlier run left behind. One run at a time; each takes at most
+`CUVEE_BATCH_DOCUMENTS` files.
 
 **What it makes.** One row per document in `documents` (*indexed*, or *failed* with a reason that its owner can act
-on), and one index generation, published in one transaction. A document that cannot be read never stops the others.
+on), and one index generation, published in one transaction: it holds no document that was deleted or superseded. A
+document that cannot be read never stops the others.
 
 **When it fails.** Every task can be killed at any point and run again: clear it, or just wait for the retries. Files
 are removed from the inbox only once they are stored and recorded, so nothing is lost.
@@ -15,14 +17,15 @@ from datetime import timedelta
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, dag, task
 
 from cuvee_airflow.retries import RETRIES
-from cuvee_airflow.triggers import InboxTrigger
+from cuvee_airflow.triggers import InboxTrigger, RequestTrigger
 
 INBOX = Asset("documents_inbox", watchers=[AssetWatcher(name="inbox", trigger=InboxTrigger())])
+REQUESTS = Asset("documents_requests", watchers=[AssetWatcher(name="requests", trigger=RequestTrigger())])
 INDEX_GENERATION = Asset("index_generation")
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("7 * * * *", timezone="UTC"), assets=INBOX),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("7 * * * *", timezone="UTC"), assets=INBOX | REQUESTS),
     catchup=False,
     max_active_runs=1,
     default_args=RETRIES,
@@ -38,7 +41,7 @@ def index_documents():
         return pipeline.land_documents()
 
     @task.short_circuit(
-        doc_md="Spark: read, clean and chunk every landed document. Nothing landed: the rest is skipped."
+        doc_md="Spark: read, clean and chunk every landed document. Nothing landed or left: the rest is skipped."
     )
     def prepare_chunks():
         from rag_service import pipeline
@@ -46,7 +49,7 @@ def index_documents():
         batch = pipeline.prepare_chunks()
         return batch if batch["batch_id"] else None
 
-    @task(doc_md="Spark: one vector per chunk, by the embedder that also embeds the questions.")
+    @task(doc_md="Spark: vectors of the chunks and their statements, by the embedder that also embeds the questions.")
     def embed_chunks(batch):
         from rag_service import pipeline
 

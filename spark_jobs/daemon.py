@@ -1,8 +1,9 @@
 """Spark's Python daemon with the slow imports done; the server is started with `spark.python.daemon.module` naming it.
 
-Spark ends Python workers that were idle for a minute and forks new ones from its daemon, which stays. Importing torch
-and its company takes a worker 10 seconds or more, loading the embedder 1; forked from here, it only pays the second,
-and the workers share the libraries' memory.
+Spark ends Python workers that were idle for a minute and forks new ones from its daemon, which stays. Forked from here,
+a worker only loads the embedder, in less than a second, and the workers share the libraries' memory. Libraries are
+imported and nothing more: what OpenVINO makes has threads, which do not survive a fork. torch is left out; a model that
+needs it (runtime torch-*) pays for the import in each new worker.
 """
 
 import gc
@@ -14,7 +15,8 @@ from contextlib import redirect_stdout
 def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads would not survive the fork
     with redirect_stdout(sys.stderr):  # the daemon tells Spark its port on standard output
-        import sentence_transformers  # noqa: F401
+        import openvino  # noqa: F401
+        import tokenizers  # noqa: F401
 
         import spark_jobs.documents
         import spark_jobs.embeddings  # noqa: F401

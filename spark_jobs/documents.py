@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
-from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import DateType, IntegerType, LongType, MapType, StringType, StructField, StructType
 
 from cuvee.errors import IntegrityError, NotFoundError, UnreadableDocumentError
 from cuvee.objects import ObjectStore
@@ -39,6 +39,7 @@ LANDED = StructType(
         StructField("sha256", StringType(), False),
         StructField("size_bytes", LongType(), False),
         StructField("slot", IntegerType(), False),
+        StructField("source", StringType(), False),
     ]
 )
 PREPARED = StructType(
@@ -60,6 +61,10 @@ PREPARED = StructType(
         StructField("start_char", IntegerType()),
         StructField("end_char", IntegerType()),
         StructField("text", StringType()),
+        StructField("source", StringType(), False),
+        StructField("author", StringType()),
+        StructField("date", DateType()),
+        StructField("metadata", MapType(StringType(), StringType())),
     ]
 )
 _COLUMNS = PREPARED.fieldNames()
@@ -84,7 +89,7 @@ def transform(landed: DataFrame, preparation: Preparation, partitions: int) -> D
 
 def _prepare_batches(batches: Iterator[pd.DataFrame], preparation: Preparation) -> Iterator[pd.DataFrame]:
     store = ObjectStore(preparation.objects_url)
-    token_spans = shared(preparation.embedder, preparation.rule.tokens).token_spans
+    token_spans = shared(preparation.embedder, preparation.rule.tokens, threads=1).token_spans
     for batch in batches:
         for document in batch.to_dict("records"):
             rows = prepare(document, store, token_spans, preparation)
@@ -99,7 +104,7 @@ def prepare(
 
     Errors of the store are raised: they are not the document's, and the task tries again.
     """
-    place = {name: document[name] for name in ("document_id", "topic", "segment", "uri")}
+    place = {name: document[name] for name in ("document_id", "topic", "segment", "uri", "source")}
     try:
         readers.check_bytes(document["size_bytes"], preparation.limits)
         content = store.read(document["sha256"])
@@ -117,16 +122,20 @@ def prepare(
     except _ReaderError as error:
         log.exception("document %s could not be read", document["document_id"])
         return [place | {"error": f"Could not be read: {type(error.__cause__).__name__}. Spark's log has the details."}]
-    outcome = {
+    about = {
         "title": read.title,
+        "author": read.author,
+        "date": read.date,
+        "metadata": dict(sorted(read.metadata.items())),
+    }
+    outcome = about | {
         "media_type": read.media_type,
         "pages": len(read.pages) if read.paged else None,
         "chars": len(text),
         "chunks": len(passages),
         "text_sha256": store.put(BytesIO(text.encode())).sha256,
     }
-    same = place | {"title": read.title}
-    chunks = [same | asdict(p) | {"chunk_id": f"{document['document_id']}:{p.ordinal}"} for p in passages]
+    chunks = [place | about | asdict(p) | {"chunk_id": f"{document['document_id']}:{p.ordinal}"} for p in passages]
     return [place | outcome, *chunks]
 
 

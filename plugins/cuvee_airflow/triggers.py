@@ -2,23 +2,16 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-_REMIND_FIRST_SECONDS = 60.0
-_REMIND_MOST_SECONDS = 3600.0
+from cuvee_airflow.reminding import Reminding
 
 
 class InboxTrigger(BaseEventTrigger):
-    """Fires when files have settled in the inbox.
-
-    One event per new set of files. The DAG that it starts takes them out; if they are still there a minute later
-    (that run failed), it fires again, and then ever more rarely: a trigger whose condition stays true must not fire
-    for ever (apache/airflow#49900).
-    """
+    """Fires when files have settled in the inbox: one event per new set of files. The DAG takes them out."""
 
     def __init__(self, poll_seconds: float = 2.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -31,22 +24,56 @@ class InboxTrigger(BaseEventTrigger):
         from cuvee.settings import Settings
         from rag_service.sources.folder import list_settled
 
-        settings = Settings.load()
-        seen, fired_at, remind_seconds = "", 0.0, _REMIND_FIRST_SECONDS
+        settings, reminding = Settings.load(), Reminding()
         while True:
             files = await asyncio.to_thread(list_settled, settings.inbox_dir, settings.settle_seconds)
-            now_seen = _fingerprint([(str(f.path), f.size_bytes, f.modified_at) for f in files])
-            due = time.monotonic() - fired_at >= remind_seconds
-            if files and (now_seen != seen or due):
-                remind_seconds = (
-                    min(remind_seconds * 2, _REMIND_MOST_SECONDS) if now_seen == seen else _REMIND_FIRST_SECONDS
-                )
-                seen, fired_at = now_seen, time.monotonic()
+            state = _fingerprint([(str(f.path), f.size_bytes, f.modified_at) for f in files]) if files else ""
+            if reminding.fires(state):
                 self.log.info("%d files have settled in %s", len(files), settings.inbox_dir)
                 yield TriggerEvent({"files": len(files)})  # type: ignore[no-untyped-call]
-            elif not files:
-                seen = ""
             await asyncio.sleep(self.poll_seconds)
+
+
+class RequestTrigger(BaseEventTrigger):
+    """Fires when documents were deleted that are still answered from, or are to be tried again: what `documents` says.
+
+    The DAG takes the deleted ones out of the index, and reads the others. While the database does not answer,
+    nothing fires.
+    """
+
+    def __init__(self, poll_seconds: float = 2.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return "cuvee_airflow.triggers.RequestTrigger", {"poll_seconds": self.poll_seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from cuvee.database import connect
+        from cuvee.settings import Settings
+
+        engine, reminding = connect(Settings.load().resolved_database_url, pool_size=1), Reminding()
+        try:
+            while True:
+                count, state = await asyncio.to_thread(self._requested, engine)
+                if reminding.fires(state):
+                    self.log.info("%d documents wait to be taken out or tried again", count)
+                    yield TriggerEvent({"documents": count})  # type: ignore[no-untyped-call]
+                await asyncio.sleep(self.poll_seconds)
+        finally:
+            engine.dispose()
+
+    def _requested(self, engine: Any) -> tuple[int, str]:
+        import sqlalchemy as sa
+
+        from rag_service.documents import ledger
+
+        try:
+            with engine.connect() as connection:
+                return ledger.requested(connection)
+        except sa.exc.SQLAlchemyError as error:
+            self.log.warning("the database does not answer: %s", error)
+            return 0, ""
 
 
 def _fingerprint(files: list[tuple[str, int, float]]) -> str:

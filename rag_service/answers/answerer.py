@@ -1,171 +1,139 @@
 """From a question to an answer whose every sentence is cited, or to a refusal that says why."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 
 from cuvee.errors import InvalidInputError
-from rag_service.answers import grounding
-from rag_service.answers.grounding import Supported
-from rag_service.answers.models import AnswerModel
+from rag_service.answers import citing, conversation, grounding, models, refusal, scope
+from rag_service.answers.claims import claims, declined
+from rag_service.answers.exchange import (
+    Answer,
+    Asked,
+    Checked,
+    Event,
+    Quote,
+    Sentence,
+    Source,
+    SourcesFound,
+    Token,
+    Turn,
+    Versions,
+)
+from rag_service.answers.grounding import Grounded
+from rag_service.answers.models import AnswerModel, GenerativeModel, Pieces
 from rag_service.documents.cleaning import clean_query
-from rag_service.index.filters import Condition, places
-from rag_service.index.generation import Hit
-from rag_service.index.search import Encoder, Retriever
+from rag_service.index.hybrid import Hit
+from rag_service.index.search import Encoder, Found, Retriever
 
+__all__ = [
+    "Answer",
+    "Answerer",
+    "Asked",
+    "Checked",
+    "Event",
+    "Quote",
+    "Sentence",
+    "Source",
+    "SourcesFound",
+    "Token",
+    "Turn",
+    "Versions",
+    "cleaned",
+]
 
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence of an answer and the numbers of the sources that say it."""
-
-    text: str
-    citations: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What was said earlier in the conversation."""
-
-    role: Literal["user", "assistant"]
-    text: str
-    titles: tuple[str, ...] = ()
-    """Of the documents that an assistant's answer cited, where they are known."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question, where to look for its answer, and what was said before it."""
-
-    question: str
-    top_k: int = 8
-    where: Condition | None = None
-    history: tuple[Turn, ...] = ()
-
-
-@dataclass(frozen=True)
-class Quote:
-    """Words of a source that an answer rests on; the span is in the document's cleaned text."""
-
-    text: str
-    start_char: int
-    end_char: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """A passage; the span is in the document's cleaned text."""
-
-    number: int
-    document_id: str
-    title: str
-    uri: str
-    page: int | None
-    start_char: int
-    end_char: int
-    text: str
-    score: float
-    quotes: tuple[Quote, ...] = ()
-
-
-@dataclass(frozen=True)
-class Versions:
-    """Everything that took part in an answer."""
-
-    generation: int
-    embedder: str
-    answer_model: str
-    draft: Literal["kept", "mended", "replaced"] = "kept"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is returned and logged; a refusal has no sentences and sources, but the nearest passages."""
-
-    answer: str
-    refused: bool
-    sentences: tuple[Sentence, ...]
-    sources: tuple[Source, ...]
-    versions: Versions
-    timings_ms: dict[str, float]
-    nearest: tuple[Source, ...] = ()
-    searched: str = ""
-
-
-@dataclass(frozen=True)
-class SourcesFound:
-    """The passages to answer from, numbered by rank; comes first."""
-
-    sources: tuple[Source, ...]
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of the draft, which is not checked yet."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Checked:
-    """The answer as it stands once it is checked; comes last."""
-
-    answer: Answer
+_MOST_NEAREST = 3
+_DECLINED = "the answer model found no answer in the passages"
+_NO_SUPPORT = "no sentence of the answer model is supported by the passages found"
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """An answer model and the encoder that checks what it says."""
+    """An answer model, the encoder that checks what it says, and how the passages found are judged."""
 
     model: AnswerModel
     encoder: Encoder
+    rewrite_questions: bool = False
+    """Whether a generative model puts the question in its own words for the search."""
+    decide: refusal.Decide = refusal.decide
 
     def answer(self, retriever: Retriever, asked: Asked) -> Answer:
         """Search, refuse or draft, check, cite.
 
         Raises:
             InvalidInputError: nothing is left of the question once it is cleaned.
+            NotReadyError: the answer model is served elsewhere and does not answer.
         """
         *_, last = self.stream(retriever, asked)
         assert isinstance(last, Checked)
         return last.answer
 
-    def stream(self, retriever: Retriever, asked: Asked) -> Iterator[SourcesFound | Token | Checked]:
-        """The same, as it comes."""
+    def stream(self, retriever: Retriever, asked: Asked) -> Iterator[Event]:
+        """The passages found, pieces of the draft as they are made, and at last the checked answer.
+
+        Raises:
+            InvalidInputError: nothing is left of the question once it is cleaned.
+            NotReadyError: the answer model is served elsewhere and does not answer.
+        """
         started = time.perf_counter()
-        query = cleaned(asked.question)
-        found = retriever.search(query, asked.top_k, asked.where)
+        question = cleaned(asked.question)
+        writer = self.model if self.rewrite_questions and isinstance(self.model, GenerativeModel) else None
+        queries = [cleaned(query) for query in conversation.queries(asked, writer)]
+        found = _found(retriever, queries, asked)
+        yield SourcesFound(citing.sources(found.hits))
         searched = time.perf_counter()
-        wanted = places(asked.where)
-        yield SourcesFound(tuple(_source(rank, hit) for rank, hit in enumerate(found.hits, start=1)))
-        reason = _too_far(found.hits, retriever.generation.manifest.refusal_threshold, **wanted)
-        supported: list[Supported] = []
+        reason = self.decide(found, retriever.generation.manifest)
+        grounded = Grounded((), "kept")
         if reason is None:
-            draft = self.model.draft(query, found.hits)
-            yield from (Token(f"{sentence} ") for sentence in draft)
-            supported = grounding.check(query, draft, found.hits, self.encoder)
-            reason = None if supported else "no sentence of the answer model is supported by the passages found"
-        sentences, sources = cite(supported, found.hits)
-        text = " ".join(_marked(sentence) for sentence in sentences)
+            grounded, reason = yield from self._drafted(question, queries[0], found.hits, asked.history)
         ended = time.perf_counter()
+        timings = {
+            "embed": round(found.embed_ms, 2),
+            "search": round(found.search_ms, 2),
+            "answer": round((ended - searched) * 1e3, 2),
+            "total": round((ended - started) * 1e3, 2),
+        }
+        yield Checked(self._result(retriever, asked, found.hits, grounded, reason, timings))
+
+    def _drafted(
+        self, question: str, query: str, hits: Sequence[Hit], history: Sequence[Turn]
+    ) -> Generator[Token, None, tuple[Grounded, str]]:
+        """Pieces of the draft; returns what of it is grounded, and why nothing is where that is so."""
+        if not isinstance(self.model, GenerativeModel):
+            draft = self.model.draft(query, hits)
+            yield from map(Token, _spaced(draft))
+            return Grounded(tuple(grounding.check(query, draft, hits, self.encoder)), "kept"), _NO_SUPPORT
+        text, finished = yield from _collected(self.model.stream(question, hits, history))
+        written = claims(text, finished, len(hits))
+        if self.model.may_decline and declined(written):
+            return Grounded((), "kept"), _DECLINED
+        quotations = partial(models.extractive().draft, query, hits)
+        return grounding.mend(query, written, hits, self.encoder, quotations), _NO_SUPPORT
+
+    def _result(
+        self,
+        retriever: Retriever,
+        asked: Asked,
+        hits: Sequence[Hit],
+        grounded: Grounded,
+        reason: str | None,
+        timings: dict[str, float],
+    ) -> Answer:
         manifest = retriever.generation.manifest
-        yield Checked(
-            Answer(
-                answer=text or f"Not found in the documents: {reason}.",
-                refused=not sentences,
-                sentences=sentences,
-                sources=sources,
-                nearest=()
-                if sentences
-                else tuple(_source(rank, hit) for rank, hit in enumerate(found.hits[:3], start=1)),
-                versions=Versions(manifest.number, manifest.embedder_version, self.model.name),
-                timings_ms={
-                    "embed": round(found.embed_ms, 2),
-                    "search": round(found.search_ms, 2),
-                    "answer": round((ended - searched) * 1e3, 2),
-                    "total": round((ended - started) * 1e3, 2),
-                },
-            )
+        sentences, sources = citing.cite(grounded.sentences, hits)
+        searched = scope.searched(retriever.generation, asked.where)
+        refused = not sentences
+        return Answer(
+            answer=f"Not found in the documents. {searched}: {reason}." if refused else citing.marked(sentences),
+            refused=refused,
+            sentences=sentences,
+            sources=sources,
+            nearest=citing.sources(hits[:_MOST_NEAREST]) if refused else (),
+            searched=searched,
+            versions=Versions(manifest.number, manifest.embedder_version, self.model.name, grounded.draft),
+            timings_ms=timings,
         )
 
 
@@ -181,44 +149,33 @@ def cleaned(query: str) -> str:
     return text
 
 
-def _too_far(hits: Sequence[Hit], threshold: float, topic: str | None = None, segment: str | None = None) -> str | None:
-    """Why there is nothing to answer from; None when there is."""
-    if not hits:
-        place = " and ".join(f"{name} '{value}'" for name, value in (("topic", topic), ("segment", segment)) if value)
-        return f"nothing is indexed for {place}" if place else "nothing is indexed"
-    if hits[0].score < threshold:
-        return "no passage is near enough to the question"
-    return None
+def _found(retriever: Retriever, queries: Sequence[str], asked: Asked) -> Found:
+    """What any of the queries finds, each passage once with its best score."""
+    searches = [retriever.search(query, asked.top_k, asked.where) for query in queries]
+    if len(searches) == 1:
+        return searches[0]
+    best: dict[str, Hit] = {}
+    for hit in (hit for found in searches for hit in found.hits):
+        known = best.setdefault(hit.chunk.chunk_id, hit)
+        best[hit.chunk.chunk_id] = hit if hit.score > known.score else known
+    hits = sorted(best.values(), key=lambda hit: -hit.score)[: asked.top_k]
+    embed_ms, search_ms = (sum(getattr(found, step) for found in searches) for step in ("embed_ms", "search_ms"))
+    return replace(searches[0], hits=hits, embed_ms=embed_ms, search_ms=search_ms)
 
 
-def cite(supported: Sequence[Supported], hits: Sequence[Hit]) -> tuple[tuple[Sentence, ...], tuple[Source, ...]]:
-    """Number the cited passages from 1 in the order in which they are first cited."""
-    numbers: dict[int, int] = {}
-    for sentence in supported:
-        for rank in sentence.ranks:
-            numbers.setdefault(rank, len(numbers) + 1)
-    sentences = tuple(Sentence(s.text, tuple(sorted(numbers[rank] for rank in s.ranks))) for s in supported)
-    said = {rank: [s.text for s in supported if rank in s.ranks] for rank in numbers}
-    return sentences, tuple(_source(number, hits[rank], said[rank]) for rank, number in numbers.items())
+def _spaced(draft: Sequence[str]) -> list[str]:
+    """Sentences as pieces of one text."""
+    return [text if at == 0 else f" {text}" for at, text in enumerate(draft)]
 
 
-def _source(number: int, hit: Hit, said: Sequence[str] = ()) -> Source:
-    chunk = hit.chunk
-    lines = [line for sentence in said for line in sentence.splitlines() if line in chunk.text]
-    starts = [chunk.start_char + chunk.text.index(line) for line in lines]
-    return Source(
-        number=number,
-        document_id=chunk.document_id,
-        title=chunk.title,
-        uri=chunk.uri,
-        page=chunk.page,
-        start_char=chunk.start_char,
-        end_char=chunk.end_char,
-        text=chunk.text,
-        score=hit.score,
-        quotes=tuple(Quote(line, at, at + len(line)) for line, at in zip(lines, starts, strict=True)),
-    )
-
-
-def _marked(sentence: Sentence) -> str:
-    return " ".join([sentence.text, "".join(f"[{number}]" for number in sentence.citations)])
+def _collected(pieces: Pieces) -> Generator[Token, None, tuple[str, bool]]:
+    """Passes the pieces on; returns the whole text, and whether no limit cut it off."""
+    text = ""
+    with closing(pieces):
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                return text, bool(end.value)
+            text += piece
+            yield Token(piece)

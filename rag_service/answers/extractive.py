@@ -1,71 +1,93 @@
-"""The default answer model: the sentences of the passages that fit the question best, word for word."""
+"""The default answer model: the statements of the passages that answer best, word for word."""
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from rag_service.answers import cues
 from rag_service.answers.candidates import Candidate, candidates
-from rag_service.answers.words import squeezed, terms
-from rag_service.index.generation import Hit
-from rag_service.index.search import Encoder
+from rag_service.answers.words import squeezed
+from rag_service.documents.cleaning import CELL
+from rag_service.index.hybrid import Hit
+from rag_service.index.lexical import stems
 
-MOST_SENTENCES = 3
+MOST_SENTENCES = 5
 MOST_WORDS = 60
+_LEAST_WORDS = 5
 _NEAR_DUPLICATE = 0.8
-# Weights of the three scores, each as a z-score over the candidates; chosen on SQuAD 2.0's development set.
-_SIMILARITY, _OVERLAP, _PASSAGE = 0.6, 0.4, 0.3
+_CLAUSE = re.compile(
+    r"(?<=[,;:\u2013\u2014])\s+|\s+(?=(?:and|but|while|which|who|whose|where|when|although|because|after|before)\s)"
+)
 
 
 class ExtractiveModel:
-    """Scores each sentence by similarity to the question, words shared with it, and its passage's score."""
+    """Takes statements in the order of their scores until the answer is long enough."""
 
-    name = "extractive-1"
+    name = "extractive-2"
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    def __init__(self, most_words: int = MOST_WORDS) -> None:
+        self._most_words = most_words
 
     def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """At most three sentences and sixty words; the best one is always whole."""
-        found = candidates(hits)
-        if not found:
-            return []
-        chosen: list[Candidate] = []
-        for index in np.argsort(-self._scores(question, found, hits), kind="stable"):
-            candidate = found[int(index)]
-            length = sum(len(c.text.split()) for c in (*chosen, candidate))
-            if chosen and (length > MOST_WORDS or any(_alike(candidate, other) for other in chosen)):
+        """At most five statements and `most_words` words, in reading order; of a longer one, the part that answers."""
+        found = candidates(question, hits)
+        chosen: list[tuple[Candidate, str]] = []
+        room = self._most_words
+        while found and len(chosen) < MOST_SENTENCES and room >= _LEAST_WORDS:
+            best = max(found, key=lambda one: _worth(one, hits, room, further=bool(chosen)))
+            found.remove(best)
+            if any(_alike(best, other) for other, _ in chosen):
                 continue
-            chosen.append(candidate)
-            if len(chosen) == MOST_SENTENCES:
-                break
-        return [c.text for c in sorted(chosen, key=lambda c: (c.rank, c.position))]
-
-    def _scores(self, question: str, found: Sequence[Candidate], hits: Sequence[Hit]) -> npt.NDArray[np.float64]:
-        vectors = self._encoder.encode([question, *(c.in_context for c in found)]).astype(np.float64)
-        similarity = vectors[1:] @ vectors[0]
-        passage = np.array([hits[c.rank].score for c in found])
-        return np.asarray(
-            _SIMILARITY * _standard(similarity)
-            + _OVERLAP * _standard(overlap(terms(question), found))
-            + _PASSAGE * _standard(passage)
-        )
+            text = shortened(question, best.text, room)
+            chosen.append((best, text))
+            room -= len(text.split())
+        return [text for _, text in sorted(chosen, key=lambda pair: (pair[0].rank, pair[0].position))]
 
 
-def overlap(question: Iterable[str], found: Sequence[Candidate]) -> npt.NDArray[np.float64]:
-    """Share of the question's terms, weighted by their rarity among the sentences, that each sentence has."""
-    holding = Counter(term for candidate in found for term in candidate.terms)
-    wanted = {term: math.log(1 + (len(found) - holding[term] + 0.5) / (holding[term] + 0.5)) for term in question}
-    whole = sum(wanted.values()) or 1.0
-    # Summed in one order, so that the same question gives the same figures in every process.
-    return np.array([sum(wanted[t] for t in sorted(wanted.keys() & c.terms)) / whole for c in found])
+def _worth(candidate: Candidate, hits: Sequence[Hit], room: int, further: bool) -> float:
+    per_word = hits[candidate.rank].query.calibration.answers.per_word if further else 0.0
+    return candidate.score - per_word * min(len(candidate.text.split()), room)
 
 
-def _standard(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    spread = values.std()
-    return (values - values.mean()) / spread if spread > 1e-9 else np.zeros_like(values)
+def shortened(question: str, text: str, most: int) -> str:
+    """`text`, or the run of at most `most` of its words that begins or ends at a clause and tells most.
+
+    Words of the question tell what it is about; words of the kind that it asks for, and other words that carry
+    content, tell something new.
+    """
+    words = text.split()
+    if len(words) <= most or CELL in text:
+        return text
+    wanted = set(stems(question))
+    kind = cues.kind_of(question)
+    asked = [wanted & set(stems(word)) for word in words]
+    new = [0.0 if known else _news(kind, word) for word, known in zip(words, asked, strict=True)]
+    best, span = -1.0, (0, most)
+    for start, end in _windows(text, len(words), most):
+        value = 1.2 * len(set().union(*asked[start:end])) + sum(new[start:end])
+        if value > best:
+            best, span = value, (start, end)
+    return " ".join(words[slice(*span)])
+
+
+def _windows(text: str, count: int, most: int) -> list[tuple[int, int]]:
+    """Runs of words that begin or end where a clause does, in order."""
+    edges = [0]
+    for clause in _CLAUSE.split(text):
+        edges.append(edges[-1] + len(clause.split()))
+    runs = {(edge, min(count, edge + most)) for edge in edges} | {(max(0, edge - most), edge) for edge in edges}
+    return sorted(run for run in runs if run[1] - run[0] >= _LEAST_WORDS)
+
+
+def _news(kind: cues.Kind, word: str) -> float:
+    """What a word that is not the question's adds; set by trial on SQuAD 2.0's development set."""
+    figure, name = cues.has_figure(word), cues.is_new_name(word.strip("(\"'"))
+    if figure and kind in ("when", "number"):
+        return 1.0
+    if name and kind in ("who", "where"):
+        return 0.6
+    if figure or name:
+        return 0.09
+    return 0.06 if stems(word) else 0.0
 
 
 def _alike(one: Candidate, other: Candidate) -> bool:

@@ -1,99 +1,170 @@
 """Support: a drafted sentence stays only if a passage says it, and it cites the passages that do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from rag_service.answers.words import names, negated, numbers, squeezed, terms, words
-from rag_service.documents import sentences
-from rag_service.index.generation import Chunk, Hit
+from rag_service.answers import evidence
+from rag_service.answers.claims import Claim, declines
+from rag_service.answers.evidence import Piece, Span
+from rag_service.answers.exchange import Draft
+from rag_service.answers.words import squeezed, words
+from rag_service.index.hybrid import Hit
+from rag_service.index.rows import Chunk
 from rag_service.index.search import Encoder
 
-LEAST_TERMS_SHARE = 0.8
-"""Share of a sentence's content terms that its evidence must have."""
 LEAST_SIMILARITY = 0.6
 """Cosine between a sentence and its evidence."""
+LEAST_LIKENESS = 0.5
+"""Cosine between a sentence without support and the quotation that may take its place."""
 _FRAGMENT_WORDS = 4
 """Fewer words than this make an answer ("10 minutes"), not a statement that could be checked alone."""
 
 
 @dataclass(frozen=True)
+class Proof:
+    """The words of one passage that say a sentence."""
+
+    rank: int
+    """Of the passage, from 0."""
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
 class Supported:
-    """A sentence and the ranks (from 0) of the passages that support it, best first."""
+    """A sentence and what supports it, best passage first."""
 
     text: str
-    ranks: tuple[int, ...]
+    proofs: tuple[Proof, ...]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return tuple(proof.rank for proof in self.proofs)
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """The sentences of an answer, and what became of the draft that it was made from."""
+
+    sentences: tuple[Supported, ...]
+    draft: Draft
 
 
 def check(question: str, draft: Sequence[str], hits: Sequence[Hit], encoder: Encoder) -> list[Supported]:
     """The sentences of `draft` that have support, once each, in their order."""
     kept: dict[str, Supported] = {}
     for text in draft:
-        key = squeezed(text)
-        if not key or key in kept or text.rstrip().endswith("?"):
-            continue
-        fragment = len(words(text)) < _FRAGMENT_WORDS
-        ranks = [] if fragment else [rank for rank, hit in enumerate(hits) if _says(hit.chunk.text, text)]
-        if not ranks:
-            claim = f"{question} {text}" if fragment else text
-            ranks = [rank for rank, hit in enumerate(hits) if _supports(hit.chunk, text, claim, encoder)]
-        if ranks:
-            kept[key] = Supported(text, _places(ranks, hits))
+        supported = supported_by(question, Claim(text, ()), hits, encoder, quoted=True)
+        if supported and squeezed(text) not in kept:
+            kept[squeezed(text)] = supported
     return list(kept.values())
 
 
-def _says(passage: str, text: str) -> bool:
-    """Whether the passage has these very words; of several lines (a table row under its column names), each."""
-    return all(_has(squeezed(passage), squeezed(line)) for line in text.splitlines())
+def mend(
+    question: str,
+    claimed: Sequence[Claim],
+    hits: Sequence[Hit],
+    encoder: Encoder,
+    quotations: Callable[[], Sequence[str]],
+) -> Grounded:
+    """The claims that have support; in place of each other one the quotation most like it; all quotations if none.
 
-
-def _has(passage: str, line: str) -> bool:
-    """Whether the line is there, not cut out of the middle of a word or figure."""
-    start = -1
-    while (start := passage.find(line, start + 1)) >= 0:
-        end = start + len(line)
-        opens = start == 0 or not (passage[start - 1].isalnum() and line[0].isalnum())
-        closes = end == len(passage) or not (passage[end].isalnum() and line[-1].isalnum())
-        if opens and closes:
-            return True
-    return False
-
-
-def _supports(chunk: Chunk, text: str, claim: str, encoder: Encoder) -> bool:
-    """Whether a sentence of the chunk, or two neighbours, carry the words, figures and sense of `text`.
-
-    Names may stand anywhere in the chunk or its title, for documents name their subject once and then say "it".
+    Args:
+        quotations: the extractive answer to the same question, asked for only when a claim fails.
     """
-    if not names(text) <= set(terms(f"{chunk.title} {chunk.text}")) | names(chunk.title):
-        return False
-    evidence = [window for window in _windows(chunk.text) if _carries(window, chunk.title, text)]
-    if not evidence:
-        return False
-    vectors = encoder.encode([claim, *evidence])
-    return bool((vectors[1:] @ vectors[0]).max() >= LEAST_SIMILARITY)
+    checked = [(claim, supported_by(question, claim, hits, encoder)) for claim in claimed]
+    if checked and all(supported for _, supported in checked):
+        return Grounded(_once(supported for _, supported in checked if supported), "kept")
+    pool = check(question, quotations(), hits, encoder)
+    whole = Grounded(tuple(pool), "replaced")
+    said: list[Supported] = []
+    for claim, supported in checked:
+        taken = _once([*said, *(kept for _, kept in checked if kept)])
+        left = [quotation for quotation in pool if not any(_same_place(quotation, other) for other in taken)]
+        fitting = supported or (None if declines(claim.text) else _most_like(claim.text, left, encoder))
+        said += [fitting] if fitting else []
+    return Grounded(_once(said), "mended") if any(kept for _, kept in checked) else whole
 
 
-def _windows(passage: str) -> list[str]:
-    spans = sentences.split(passage)
-    single = [passage[start:end] for start, end in spans]
-    pairs = [passage[first[0] : second[1]] for first, second in pairwise(spans)]
-    return single + pairs
+def supported_by(
+    question: str, claim: Claim, hits: Sequence[Hit], encoder: Encoder, quoted: bool = False
+) -> Supported | None:
+    """The claim with the passages that say it: those that it cites, or else any.
+
+    A sentence in the very words of a passage needs no more; any other must pass `support.says` and be near its
+    evidence in meaning. Passages may speak to the model that wrote the claim: what they tell it to say is no support,
+    unless the claim was `quoted` by a model that follows no instructions.
+    """
+    if not squeezed(claim.text) or claim.text.rstrip().endswith("?"):
+        return None
+    everywhere = range(len(hits))
+    cited = [rank for rank in claim.ranks if rank < len(hits)]
+    for ranks in (cited, everywhere) if cited else (everywhere,):
+        proofs = [
+            Proof(rank, spans)
+            for rank in ranks
+            if (spans := _spans(question, claim.text, hits[rank].chunk, encoder, quoted))
+        ]
+        if proofs:
+            return Supported(claim.text, _places(proofs, hits))
+    return None
 
 
-def _carries(window: str, title: str, text: str) -> bool:
-    wanted = set(terms(text))
-    if not wanted or not numbers(text) <= numbers(window) or negated(text) != negated(window):
-        return False
-    return len(wanted & {*terms(window), *terms(title)}) >= LEAST_TERMS_SHARE * len(wanted)
+def _spans(question: str, text: str, chunk: Chunk, encoder: Encoder, quoted: bool) -> tuple[Span, ...]:
+    fragment = len(words(text)) < _FRAGMENT_WORDS
+    if not fragment and (spans := evidence.verbatim(chunk.text, text)):
+        told = not quoted and any(_touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
+        return () if told else spans
+    carrying = [piece for piece in evidence.pieces(chunk) if piece.says(text)]
+    if not carrying:
+        return ()
+    claim = f"{question} {text}" if fragment else text
+    nearest = _nearest(claim, carrying, encoder)
+    return (nearest.span,) if nearest else ()
 
 
-def _places(ranks: Sequence[int], hits: Sequence[Hit]) -> tuple[int, ...]:
-    """Ranks without those that only repeat, by overlap, the place that a better one shows."""
-    kept: list[int] = []
-    for rank in ranks:
-        chunk = hits[rank].chunk
-        if not any(_overlap(chunk, hits[other].chunk) for other in kept):
-            kept.append(rank)
+def _nearest(claim: str, carrying: Sequence[Piece], encoder: Encoder) -> Piece | None:
+    vectors = encoder.encode([claim, *(f"{p.around} {p.text}" for p in carrying), *(p.text for p in carrying)])
+    cosines = (vectors[1:] @ vectors[0]).reshape(2, -1).max(axis=0)
+    best = int(cosines.argmax())
+    return carrying[best] if cosines[best] >= LEAST_SIMILARITY else None
+
+
+def _most_like(text: str, quotations: Sequence[Supported], encoder: Encoder) -> Supported | None:
+    if not quotations:
+        return None
+    vectors = encoder.encode([text, *(quotation.text for quotation in quotations)])
+    cosines = vectors[1:] @ vectors[0]
+    best = int(cosines.argmax())
+    return quotations[best] if cosines[best] >= LEAST_LIKENESS else None
+
+
+def _once(found: Iterable[Supported]) -> tuple[Supported, ...]:
+    kept: dict[str, Supported] = {}
+    for supported in found:
+        kept.setdefault(squeezed(supported.text), supported)
+    return tuple(kept.values())
+
+
+def _same_place(one: Supported, other: Supported) -> bool:
+    """Whether two sentences rest on the same words."""
+    return any(
+        a.rank == b.rank and any(_touch(s, t) for s in a.spans for t in b.spans)
+        for a in one.proofs
+        for b in other.proofs
+    )
+
+
+def _touch(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _places(proofs: Sequence[Proof], hits: Sequence[Hit]) -> tuple[Proof, ...]:
+    """Proofs without those whose passage only repeats, by overlap, the place that a better one shows."""
+    kept: list[Proof] = []
+    for proof in proofs:
+        chunk = hits[proof.rank].chunk
+        if not any(_overlap(chunk, hits[other.rank].chunk) for other in kept):
+            kept.append(proof)
     return tuple(kept)
 
 

@@ -1,39 +1,34 @@
 """Answer models run by transformers: sequence-to-sequence (T5) and causal chat models, also from GGUF files."""
 
-import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cuvee.errors import ConfigurationError, InvalidInputError
 from rag_service.answers import prompt
-from rag_service.documents import sentences
-from rag_service.index.generation import Hit
+from rag_service.answers.claims import claims
+from rag_service.answers.exchange import Turn
+from rag_service.answers.generation_thread import GenerationThread
+from rag_service.answers.model_files import origin_of
+from rag_service.answers.models import Pieces
+from rag_service.answers.prompt import Prompt
+from rag_service.index.hybrid import Hit
 
 MAX_NEW_TOKENS = 96
 MOST_PASSAGES = 3
 """Small models lose the thread beyond this, and reading a prompt is most of the time on a CPU."""
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where a model is loaded from; `arguments` are from_pretrained's."""
-
-    name: str
-    path: str
-    version: str
-    arguments: dict[str, Any]
+_LEAST_PARAMETERS_TO_DECLINE = 1_000_000_000
 
 
 class TransformersModel:
     """Greedy, so that the same question over the same passages gives the same draft."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str, timeout_seconds: float = 60.0) -> None:
         self.name = name
+        self.may_decline = model.num_parameters() >= _LEAST_PARAMETERS_TO_DECLINE
         self._model = model
         self._tokenizer = tokenizer
+        self._timeout_seconds = timeout_seconds
         self._seq2seq = bool(model.config.is_encoder_decoder)
         self._lock = threading.Lock()
         self._control_tokens = sorted(
@@ -41,7 +36,7 @@ class TransformersModel:
         )
 
     @classmethod
-    def load(cls, where: str) -> "TransformersModel":
+    def load(cls, where: str, timeout_seconds: float = 60.0) -> "TransformersModel":
         """Load from a folder or .gguf file, else from the hub's cache or the hub.
 
         Raises:
@@ -50,7 +45,7 @@ class TransformersModel:
         import torch
         import transformers
 
-        origin = _origin(where)
+        origin = origin_of(where)
         try:
             config = transformers.AutoConfig.from_pretrained(origin.path, **origin.arguments)
             kind = (
@@ -72,22 +67,49 @@ class TransformersModel:
                 f"{', '.join(sorted(report['missing_keys'])[:3])}."
             )
         version = origin.version or str(getattr(config, "_commit_hash", None) or "unknown")[:12]
-        return cls(model.eval(), tokenizer, f"transformers:{origin.name}@{version}+prompt-{prompt.PROMPT_VERSION}")
+        name = f"transformers:{origin.name}@{version}+prompt-{prompt.PROMPT_VERSION}"
+        return cls(model.eval(), tokenizer, name, timeout_seconds)
 
     def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """The model's sentences; one that the token limit cut off is left out.
+        """The model's sentences; one that a limit cut off is left out.
 
         Raises:
             InvalidInputError: the question alone is longer than the model's context.
         """
-        passages = [prompt.quoted(hit.chunk.text, self._control_tokens) for hit in hits[:MOST_PASSAGES]]
-        asked = prompt.quoted(question, self._control_tokens)
-        with self._lock:
-            text, finished = self._generate(self._fitting(asked, passages))
-        spans = sentences.split(text)
-        if not finished:
-            spans = spans[:-1]
-        return [" ".join(text[start:end].split()) for start, end in spans]
+        pieces, text = self.stream(question, hits), ""
+        while True:
+            try:
+                text += next(pieces)
+            except StopIteration as end:
+                return [claim.text for claim in claims(text, bool(end.value), len(hits))]
+
+    def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Pieces:
+        """The draft in pieces, as it is made; stops at the token limit and the time limit.
+
+        Raises:
+            InvalidInputError: the question alone is longer than the model's context.
+        """
+        asked = prompt.prompt_of(question, hits[:MOST_PASSAGES], history, self._control_tokens)
+        fitting = prompt.fitted(asked, self._length, self.context_tokens)
+        if fitting is None:
+            raise InvalidInputError(
+                f"question: it is longer than the {self.context_tokens} tokens that the answer model reads at once."
+            )
+        if not fitting.passages:
+            return True  # without a passage it would write from memory
+        return (yield from self._written(self._tokens(fitting), MAX_NEW_TOKENS))
+
+    def write(self, instruction: str, text: str, most_tokens: int) -> str:
+        """The model's continuation of an instruction and a text; empty where they do not fit its context."""
+        text = prompt.quoted(text, self._control_tokens)
+        if self._chats:
+            messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
+            tokens = self._templated(messages)
+        else:
+            tokens = self._tokenizer(f"{instruction}\n\n{text}", return_tensors="pt")
+        if tokens["input_ids"].shape[1] > self.context_tokens:
+            return ""
+        return "".join(self._written(tokens, most_tokens)).strip()
 
     @property
     def context_tokens(self) -> int:
@@ -106,67 +128,24 @@ class TransformersModel:
         whole = min(stated, default=512)
         return whole if self._seq2seq else whole - MAX_NEW_TOKENS
 
-    def _tokens(self, question: str, passages: Sequence[str]) -> Any:
+    @property
+    def _chats(self) -> bool:
+        return not self._seq2seq and self._tokenizer.chat_template is not None
+
+    def _tokens(self, asked: Prompt) -> Any:
         """Input ids, shape (1, tokens), and attention mask of the whole prompt."""
-        if self._seq2seq or self._tokenizer.chat_template is None:
-            return self._tokenizer(prompt.plain(question, passages), return_tensors="pt")
+        return self._templated(asked.chat()) if self._chats else self._tokenizer(asked.plain(), return_tensors="pt")
+
+    def _templated(self, messages: list[prompt.Message]) -> Any:
         return self._tokenizer.apply_chat_template(
-            prompt.chat(question, passages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
 
-    def _fitting(self, question: str, passages: Sequence[str]) -> Any:
-        """The prompt with as many passages as fit whole; of the first one, as many words as fit."""
-        for count in range(len(passages), 0, -1):
-            tokens = self._tokens(question, passages[:count])
-            if tokens["input_ids"].shape[1] <= self.context_tokens:
-                return tokens
-        words = passages[0].split() if passages else []
-        low, high, best = 0, len(words), None
-        while low <= high:
-            middle = (low + high) // 2
-            tokens = self._tokens(question, [" ".join(words[:middle])])
-            if tokens["input_ids"].shape[1] <= self.context_tokens:
-                best, low = tokens, middle + 1
-            else:
-                high = middle - 1
-        if best is None:
-            raise InvalidInputError(
-                f"question: it is longer than the {self.context_tokens} tokens that the answer model reads at once."
-            )
-        return best
+    def _length(self, asked: Prompt) -> int:
+        return int(self._tokens(asked)["input_ids"].shape[1])
 
-    def _generate(self, tokens: Any) -> tuple[str, bool]:
-        """The text written for a prompt, and whether the model ended it itself."""
-        import torch
-
-        with torch.inference_mode():
-            output = self._model.generate(**tokens, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)[0]
-        # A decoder of its own starts with one start token; a causal model repeats the prompt.
-        written = output[1:] if self._seq2seq else output[tokens["input_ids"].shape[1] :]
-        text = str(self._tokenizer.decode(written, skip_special_tokens=True)).strip()
-        return text, len(written) < MAX_NEW_TOKENS
-
-
-def _origin(where: str) -> _Origin:
-    path = Path(where).expanduser()
-    is_path = path.suffix == ".gguf" or where.startswith(("/", "./", "../", "~")) or path.exists()
-    if not is_path:
-        return _Origin(where, where, "", {})
-    if not path.exists():
-        raise ConfigurationError(f"CUVEE_ANSWER_MODEL names {path}, and there is no such file or folder.")
-    local = {"local_files_only": True}
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise ConfigurationError(f"CUVEE_ANSWER_MODEL names {path}, which is neither a folder nor a .gguf file.")
-        return _Origin(path.name, str(path.parent), _checksum([path]), {**local, "gguf_file": path.name})
-    return _Origin(path.name, str(path), _checksum(sorted(p for p in path.iterdir() if p.is_file())), local)
-
-
-def _checksum(files: Sequence[Path]) -> str:
-    """First twelve digits of the SHA-256 over names and contents."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:12]
+    def _written(self, tokens: Any, most_tokens: int) -> Pieces:
+        """Pieces of what the model writes for a prompt; one prompt at a time."""
+        with self._lock:
+            thread = GenerationThread(self._model, self._tokenizer, tokens, most_tokens, self._timeout_seconds)
+            return (yield from thread.pieces())

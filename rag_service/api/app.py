@@ -18,6 +18,7 @@ from rag_service.api.deps import Workshop
 from rag_service.api.routes import ask, chat, documents, page, questions, search, uploads
 from rag_service.api.schemas import Readiness
 from rag_service.index import embedder
+from rag_service.index.microbatch import MicroBatcher
 from rag_service.index.search import CachingEncoder, ServedIndex
 
 _DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
@@ -37,15 +38,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = connect(chosen.resolved_database_url, pool_size=_ANSWERS_AT_ONCE * 2)
         shared = await anyio.to_thread.run_sync(embedder.shared, chosen.embedder, chosen.chunk_tokens)
-        encoder = CachingEncoder(shared)
-        model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, encoder)
+        encoder = CachingEncoder(MicroBatcher(shared))
+        options = models.ModelOptions.of(chosen)
+        model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
         index = ServedIndex(engine, chosen.index_dir, encoder)
         await anyio.to_thread.run_sync(index.refresh)
         app.state.engine, app.state.index, app.state.settings = engine, index, chosen
         app.state.store = ObjectStore(chosen.resolved_objects_url)
         app.state.token_count = lambda text: len(shared.token_spans(text))
         app.state.keys = keys.KeyRing(engine)
-        app.state.answerer = Answerer(model, encoder)
+        app.state.answerer = Answerer(model, encoder, chosen.rewrite_questions)
         app.state.workshop = Workshop(_ANSWERS_AT_ONCE)
         listener = Listener(chosen.resolved_database_url, INDEX_CHANNEL, index.refresh)
         listener.start()

@@ -19,7 +19,10 @@ import pyarrow.dataset as ds
 from cuvee.errors import IntegrityError, NotFoundError
 from rag_service.documents.ledger import Landed, Outcome
 
+NOTHING_NEW = "nothing-new"
+"""Name of the batch that has no documents: the next generation only leaves some out."""
 _OUTCOME = list(Outcome.__dataclass_fields__)
+_EMBEDDED = ("embedding", "statements", "statement_embeddings")
 
 
 def batch_id(documents: Iterable[Landed], versions: Iterable[str]) -> str:
@@ -69,20 +72,23 @@ class Batch:
     def outcomes(self) -> list[Outcome]:
         """One per document of the batch, by document id."""
         table = self._read(self.prepared, _OUTCOME, pc.field("ordinal").is_null())
-        return [Outcome(**row) for row in table.sort_by("document_id").to_pylist()]
+        rows = table.sort_by("document_id").to_pylist()
+        return [Outcome(**{**row, "metadata": dict(row["metadata"] or ())}) for row in rows]
 
     def chunks(self) -> pa.Table:
-        """Chunk rows with their vectors (column `embedding`), by chunk id.
+        """Chunk rows, by chunk id, with `statements`, `embedding` (fp32 bytes) and `statement_embeddings` (fp16 bytes).
 
         Raises:
             NotFoundError: the batch was removed.
             IntegrityError: there is not one vector for each chunk.
         """
         chunks = self._read(self.prepared, None, pc.field("ordinal").is_valid()).sort_by("chunk_id")
-        vectors = self._read(self.embedded, ["chunk_id", "embedding"], None).sort_by("chunk_id")
+        vectors = self._read(self.embedded, ["chunk_id", *_EMBEDDED], None).sort_by("chunk_id")
         if chunks.column("chunk_id").to_pylist() != vectors.column("chunk_id").to_pylist():
             raise IntegrityError(f"The vectors in {self.embedded} are not those of the chunks in {self.prepared}.")
-        return chunks.append_column("embedding", vectors.column("embedding"))
+        for name in _EMBEDDED:
+            chunks = chunks.append_column(name, vectors.column(name))
+        return chunks
 
     def _read(self, part: Path, columns: list[str] | None, only: Any) -> pa.Table:
         if not part.is_dir():

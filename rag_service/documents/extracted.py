@@ -1,9 +1,10 @@
 """What the reader of one format returns, and how all of them write a table."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rag_service.documents.cleaning import CELL
+from rag_service.documents.details import Details
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Extracted:
 
     title: str
     pages: tuple[str, ...]
+    details: Details = field(default_factory=Details)
 
 
 def table_row(cells: Iterable[str]) -> str:

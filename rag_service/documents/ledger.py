@@ -1,15 +1,18 @@
 """The `documents` table: every document and its state.
 
 `landed` (stored, to be read) becomes `indexed` or `failed`. `superseded`: the same place holds newer content.
+`deleted`: its owner does not want it any more. `in_index` says what the published generation holds; a document that it
+holds and that is not `indexed` (any more) waits to be taken out.
 """
 
+import datetime
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from cuvee.database import documents
 from cuvee.errors import InvalidInputError, NotFoundError
@@ -42,6 +45,7 @@ class Landed:
     size_bytes: int
     landed_at: str
     """ISO time; a document that is tried again has a new one."""
+    source: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Outcome:
     chunks: int | None
     text_sha256: str | None
     error: str | None
+    author: str | None = None
+    date: datetime.date | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,10 @@ class Landing:
 _live = documents.c.state.in_(("landed", "indexed"))
 
 
-def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landing:
+def land(connection: sa.Connection, place: Place, stored: StoredObject, source: str = "inbox") -> Landing:
     """Record that `stored` is what `place` holds now; older content of that place becomes superseded.
 
-    The same content again changes nothing, unless it failed or was superseded: then it is tried again.
+    The same content again changes nothing, unless it failed, was superseded or deleted: then it is tried again.
     """
     document_id = place.document_id(stored.sha256)
     row = {
@@ -83,8 +90,15 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landi
         "sha256": stored.sha256,
         "size_bytes": stored.size_bytes,
         "state": "landed",
+        "source": source,
     }
-    again = {"state": "landed", "error": None, "landed_at": sa.func.now(), "updated_at": sa.func.now()}
+    again = {
+        "state": "landed",
+        "error": None,
+        "landed_at": sa.func.now(),
+        "updated_at": sa.func.now(),
+        "reclaimed_at": None,
+    }
     statement = insert(documents).values(**row)
     statement = statement.on_conflict_do_update(index_elements=["document_id"], set_=again, where=sa.not_(_live))
     fresh = connection.execute(statement.returning(documents.c.document_id)).one_or_none() is not None
@@ -97,8 +111,18 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject) -> Landi
     return Landing("landed" if fresh else "duplicate", connection.execute(older).rowcount)
 
 
+def landed(connection: sa.Connection) -> list[Landed]:
+    """All documents that wait to be read, by document id."""
+    columns = [documents.c[name] for name in Landed.__dataclass_fields__]
+    statement = sa.select(*columns).where(documents.c.state == "landed").order_by(documents.c.document_id)
+    rows = connection.execute(statement).mappings()
+    return [Landed(**{**row, "landed_at": row["landed_at"].isoformat()}) for row in rows]
+
+
 def delete(connection: sa.Connection, document_id: str) -> bool:
     """The owner does not want the document any more; False where that was so already.
+
+    From the next generation on nothing serves it, and `housekeeping` removes its bytes and text.
 
     Raises:
         NotFoundError: no such document.
@@ -114,6 +138,7 @@ def retry(connection: sa.Connection, document_id: str) -> None:
         NotFoundError: no such document.
         InvalidInputError: it did not fail.
     """
+    # The reason stays until the outcome is known: it tells this document from one that has just landed.
     values = {"state": "landed", "landed_at": sa.func.now(), "updated_at": sa.func.now()}
     if not _change(connection, document_id, documents.c.state == "failed", values):
         raise InvalidInputError(f"Document {document_id} did not fail, so there is nothing to try again.")
@@ -131,12 +156,55 @@ def _change(
     return False
 
 
-def landed(connection: sa.Connection) -> list[Landed]:
-    """All documents that wait to be read, by document id."""
-    columns = [documents.c[name] for name in Landed.__dataclass_fields__]
-    statement = sa.select(*columns).where(documents.c.state == "landed").order_by(documents.c.document_id)
-    rows = connection.execute(statement).mappings()
-    return [Landed(**{**row, "landed_at": row["landed_at"].isoformat()}) for row in rows]
+_leaving = sa.and_(documents.c.in_index, documents.c.state != "indexed")
+
+
+def any_leaving(connection: sa.Connection) -> bool:
+    """Whether the published generation holds a document that is not alive any more."""
+    return bool(connection.execute(sa.select(sa.exists().where(_leaving))).scalar_one())
+
+
+def requested(connection: sa.Connection) -> tuple[int, str]:
+    """How many deletions and retries wait for a run of `index_documents`, and a text that changes with them.
+
+    The text is empty where none do.
+    """
+    deleted = sa.and_(documents.c.in_index, documents.c.state == "deleted")
+    retried = sa.and_(documents.c.state == "landed", documents.c.error.is_not(None))
+    statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(sa.or_(deleted, retried))
+    count, latest = connection.execute(statement).one()
+    return count, f"{count} {latest}" if count else ""
+
+
+def hold(connection: sa.Connection) -> None:
+    """Nobody else changes the table until this transaction ends."""
+    connection.execute(sa.text("lock table documents in share row exclusive mode"))
+
+
+def restorable(connection: sa.Connection) -> set[str]:
+    """Waiting documents that an older generation may hold as they are: they were read, and their text is kept."""
+    read = documents.c.text_sha256.is_not(None)
+    statement = sa.select(documents.c.document_id).where(documents.c.state == "landed", read)
+    return set(connection.execute(statement).scalars())
+
+
+def mark_served(connection: sa.Connection, held: Collection[str]) -> int:
+    """The generation of this transaction holds exactly `held`: what waited among them is indexed, other indexed
+    documents wait to be indexed again; how many do.
+    """
+    holds = documents.c.document_id.in_(sa.select(sa.func.unnest(sa.bindparam("held", list(held), ARRAY(sa.Text)))))
+    now = {"updated_at": sa.func.now()}
+    waited = sa.update(documents).where(holds, documents.c.state == "landed")
+    connection.execute(waited.values(state="indexed", error=None, in_index=True, **now))
+    missing = sa.update(documents).where(sa.not_(holds), documents.c.state == "indexed")
+    again = connection.execute(missing.values(state="landed", landed_at=sa.func.now(), in_index=False, **now)).rowcount
+    connection.execute(sa.update(documents).where(holds, documents.c.state == "indexed").values(in_index=True))
+    return again
+
+
+def mark_left(connection: sa.Connection) -> int:
+    """The generation of this transaction holds no document that is not indexed; how many left with it."""
+    return connection.execute(sa.update(documents).where(_leaving).values(in_index=False)).rowcount
 
 
 def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
@@ -152,10 +220,16 @@ def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
 
 def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
     """Record what reading gave for documents that the generation of this transaction holds; how many still waited."""
-    names = ("title", "media_type", "pages", "chars", "chunks", "text_sha256")
+    names = ("title", "media_type", "pages", "chars", "chunks", "text_sha256", "author", "date", "metadata")
     rows = [{"key": o.document_id, **{f"new_{name}": getattr(o, name) for name in names}} for o in outcomes]
-    values: dict[str, object] = {name: sa.bindparam(f"new_{name}") for name in names}
-    now = {"state": "indexed", "error": None, "indexed_at": sa.func.now(), "updated_at": sa.func.now()}
+    values: dict[str, object] = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in names}
+    now = {
+        "state": "indexed",
+        "in_index": True,
+        "error": None,
+        "indexed_at": sa.func.now(),
+        "updated_at": sa.func.now(),
+    }
     return _update_landed(connection, rows, {**values, **now})
 
 

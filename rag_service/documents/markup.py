@@ -8,7 +8,9 @@ from bs4.dammit import EncodingDetector
 from bs4.element import Comment, Declaration, Doctype, NavigableString, ProcessingInstruction
 
 from rag_service.documents import plain
+from rag_service.documents.details import Details, details
 from rag_service.documents.extracted import Extracted, table_row
+from rag_service.documents.front_matter import front_matter
 
 _DROPPED = "script style noscript template nav header footer aside form button select svg canvas iframe object head"
 _BLOCKS = """
@@ -17,8 +19,9 @@ _BLOCKS = """
 """
 _DROPPED_TAGS, _BLOCK_TAGS = _DROPPED.split(), frozenset(_BLOCKS.split())
 _NOT_TEXT = (Comment, Declaration, Doctype, ProcessingInstruction)
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
-_FRONT_TITLE = re.compile(r"^title:\s*[\"']?(.+?)[\"']?\s*$", re.M)
+_AUTHORS = ("author", "article:author", "dc.creator", "dcterms.creator")
+_DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcterms.date")
+_MOST_META_TAGS = 200
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*$")
 _UNDERLINE = re.compile(r"^ {0,3}(?:=+|-+)\s*$")
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)")
@@ -43,13 +46,28 @@ def extract_html(content: bytes) -> Extracted:
     if not title.strip():
         heading = soup.find("h1")
         title = heading.get_text() if heading else ""
+    said = _details(soup)
     for tag in soup.find_all(_DROPPED_TAGS):
         # A site's header is dropped; the header of its article holds the heading.
         if not (tag.name == "header" and tag.find_parent(["article", "main"])):
             tag.decompose()
     parts: list[str] = []
     _walk(soup, parts)
-    return Extracted(title, (_EMPTY_LINES.sub("\n\n", "".join(parts)),))
+    return Extracted(title, (_EMPTY_LINES.sub("\n\n", "".join(parts)),), said)
+
+
+def _details(soup: BeautifulSoup) -> Details:
+    """From the page's meta elements and the language of its root."""
+    meta: dict[str, str] = {}
+    for tag in soup.find_all("meta", limit=_MOST_META_TAGS):
+        name = str(tag.get("name") or tag.get("property") or "").casefold()
+        meta.setdefault(name, str(tag.get("content") or ""))
+    authors = [meta[name] for name in _AUTHORS if meta.get(name) and "://" not in meta[name]]
+    dates = [meta[name] for name in _DATES if meta.get(name)]
+    root = soup.find("html")
+    language = root.get("lang") if isinstance(root, Tag) else None
+    entries = [("keywords", meta.get("keywords")), ("description", meta.get("description")), ("language", language)]
+    return details(next(iter(authors), None), next(iter(dates), None), entries)
 
 
 def _decoded(content: bytes) -> str:
@@ -103,13 +121,9 @@ def extract_markdown(content: bytes) -> Extracted:
         UnreadableDocumentError: the bytes are no text.
     """
     text = plain.decode(content).replace("\r\n", "\n").replace("\r", "\n")
-    title = ""
-    if front := _FRONT_MATTER.match(text):
-        found = _FRONT_TITLE.search(front.group(1))
-        title = found.group(1) if found else ""
-        text = text[front.end() :]
-    lines, heading = _markdown_lines(_HTML_COMMENT.sub("", text).split("\n"))
-    return Extracted(title or heading, ("\n".join(lines),))
+    front = front_matter(text)
+    lines, heading = _markdown_lines(_HTML_COMMENT.sub("", text[front.end :]).split("\n"))
+    return Extracted(front.title or heading, ("\n".join(lines),), front.details)
 
 
 def _markdown_lines(source: list[str]) -> tuple[list[str], str]:

@@ -14,6 +14,7 @@ from PyPDF2.errors import DependencyError, ParseError, PyPdfError
 
 from cuvee.errors import UnreadableDocumentError
 from rag_service.documents.cleaning import CELL
+from rag_service.documents.details import Details, details
 from rag_service.documents.extracted import Extracted
 
 logging.getLogger("PyPDF2").setLevel(logging.ERROR)  # it warns about each oddity of each file
@@ -66,7 +67,17 @@ def extract(content: bytes) -> Extracted:
     if not pages:
         raise UnreadableDocumentError(_BROKEN)
     # Some programs leave the name of the file they printed from as the title.
-    return Extracted("" if title.lower().endswith((".doc", ".docx", ".indd", ".tex", ".dvi")) else title, pages)
+    named_after_file = title.lower().endswith((".doc", ".docx", ".indd", ".tex", ".dvi"))
+    return Extracted("" if named_after_file else title, pages, _details(reader))
+
+
+def _details(reader: PdfReader) -> Details:
+    try:
+        said: Any = reader.metadata or {}
+        entries = [(name, said.get(f"/{name.capitalize()}")) for name in ("subject", "keywords")]
+        return details(said.get("/Author"), said.get("/CreationDate"), entries)
+    except _MALFORMED:
+        return Details()  # its pages are sound, which is what matters
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """Bytes of a document to its text: the kind is told from the content first, from the name where that says nothing."""
 
+import datetime
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cuvee.errors import UnreadableDocumentError
@@ -44,6 +45,11 @@ class ReadDocument:
     pages: tuple[str, ...]
     """One text per page of a PDF; one text where the format has no pages."""
     paged: bool
+    author: str | None = None
+    date: datetime.date | None = None
+    """Day on which it was written or published, as far as the file says."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What else the file says of itself, such as `keywords` or `language`; bounded as `Details` are."""
 
 
 def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:
@@ -71,7 +77,16 @@ def read(content: bytes, name: str, limits: ReadLimits) -> ReadDocument:
     if not any(page.strip() for page in extracted.pages):
         raise UnreadableDocumentError(_NO_TEXT.get(kind, "There is no text in the document."))
     title = clean_query(extracted.title)[:_MOST_TITLE_CHARS] or title_from(name)
-    return ReadDocument(title, _MEDIA_TYPES[kind], extracted.pages, paged=kind == "pdf")
+    said = extracted.details
+    return ReadDocument(
+        title,
+        _MEDIA_TYPES[kind],
+        extracted.pages,
+        paged=kind == "pdf",
+        author=said.author,
+        date=said.date,
+        metadata=said.metadata,
+    )
 
 
 def media_type(content: bytes, name: str) -> str:

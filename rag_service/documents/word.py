@@ -12,6 +12,7 @@ from docx.text.paragraph import Paragraph
 from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]
 
 from cuvee.errors import UnreadableDocumentError
+from rag_service.documents.details import Details, details
 from rag_service.documents.extracted import Extracted, table_row
 
 _MOST_UNPACKED_BYTES = 300_000_000
@@ -33,7 +34,17 @@ def extract(content: bytes) -> Extracted:
     except (AttributeError, IndexError, TypeError) as error:
         # python-docx expects parts that a damaged document lacks.
         raise UnreadableDocumentError("The Word document lacks parts that it needs to be opened.") from error
-    return Extracted(title or _heading(document), ("\n\n".join(blocks),))
+    return Extracted(title or _heading(document), ("\n\n".join(blocks),), _details(document))
+
+
+def _details(document: Any) -> Details:
+    said = document.core_properties
+    names = ("subject", "keywords", "category", "language")
+    try:
+        entries = [(name, getattr(said, name)) for name in names]
+        return details(said.author, said.created, entries)
+    except (ValueError, TypeError, AttributeError):
+        return Details()  # its text is sound, which is what matters
 
 
 def _check_size(content: bytes) -> None:

@@ -1,82 +1,75 @@
-"""An index generation: immutable files with one manifest, built aside, published in one transaction, then loaded.
+"""One loaded index generation: base, delta and tombstones as one set of numbered rows that can be searched."""
 
-Files: `vectors.faiss`, `chunks.arrow` (row i belongs to vector i; memory-mapped) and `generation.json`, the manifest.
-"""
-
-import hashlib
-import os
-import shutil
-import uuid
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import sqlalchemy as sa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
-from cuvee.database import INDEX_CHANNEL, index_generations, notify
 from cuvee.errors import IntegrityError
-from rag_service.index import vectors
-from rag_service.index.rows import Chunk, Rows, chunk_at, map_chunks, write_chunks
-from rag_service.index.vectors import Vectors
+from rag_service.index import filters
+from rag_service.index.building import Recipe, build
+from rag_service.index.filters import Condition
+from rag_service.index.lexical import Lexical
+from rag_service.index.manifest import MANIFEST, FileInfo, Manifest, index_dir_of, read_manifest
+from rag_service.index.publishing import current, next_number, publish
+from rag_service.index.rows import SCHEMA, Chunk, Rows
+from rag_service.index.segments import OpenSegment
+from rag_service.index.tombstones import read_tombstones
 
-__all__ = ["Chunk", "FileInfo", "Generation", "Hit", "Manifest", "Recipe", "Rows", "build", "current", "publish"]
+__all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
+__all__ += ["build", "current", "next_number", "publish", "read_manifest"]
 
-MANIFEST = "generation.json"
-_VECTORS, _CHUNKS = "vectors.faiss", "chunks.arrow"
-_GENERATIONS_KEPT = 3
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that was found, with the cosine of its vector and the question's."""
-
-    chunk: Chunk
-    score: float
-
-
-class FileInfo(BaseModel, frozen=True):
-    sha256: str
-    bytes: int
+# Up to here an exact scan of the selected vectors is as fast as the index, or the index would lose some of them
+# (measured: docs/adr/0007).
+_EXACT_ROWS_FLAT, _EXACT_ROWS = 1_000, 20_000
+# Asking tantivy for one of a given list of rows costs as much as this many rows more of an open search.
+_LISTED_COST = 5
+_SELECTIONS_KEPT = 32
 
 
-class Manifest(BaseModel, frozen=True):
-    """What a generation is. Holds no times: the same batch built again gives the same bytes."""
+class Scored(NamedTuple):
+    """Rows and their scores, best first, equal ones by row; shapes (n,)."""
 
-    number: int
-    embedder: str
-    embedder_version: str
-    dimension: int
-    metric: Literal["cosine"] = "cosine"
-    documents: int
-    chunks: int
-    chunker: str
-    refusal_threshold: float
-    files: dict[str, FileInfo]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What everything in a generation was made with; vectors of two recipes are never mixed."""
+class Selection:
+    """The living rows that a search looks at."""
 
-    embedder: str
-    embedder_version: str
-    chunker: str
-    refusal_threshold: float
+    mask: NDArray[np.bool_]
+    """Shape (rows of the generation,)."""
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Ascending."""
+        return np.flatnonzero(self.mask).astype(np.int64)
 
 
 class Generation:
     """A loaded generation; it never changes, and searching it is safe from several threads."""
 
-    def __init__(self, manifest: Manifest, chunks: pa.Table, found: Vectors) -> None:
+    def __init__(self, manifest: Manifest, segments: list[OpenSegment], dead: NDArray[np.int64]) -> None:
         self.manifest = manifest
-        self._chunks = chunks
-        self._vectors = found
-        self._by_column = {name: chunks.column(name).combine_chunks() for name in ("topic", "segment")}
+        self._segments = segments
+        self._starts = np.concatenate([[0], np.cumsum([s.segment.rows for s in segments])]).astype(np.int64)
+        self._alive = np.ones(int(self._starts[-1]), dtype=np.bool_)
+        self._alive[dead] = False
+        self._lexical = Lexical([part for segment in segments for part in segment.words])
+        self._selections: OrderedDict[Condition | None, Selection] = OrderedDict()
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls, folder: Path) -> "Generation":
@@ -86,163 +79,118 @@ class Generation:
             IntegrityError: a file is missing, altered or does not fit the others; the message names it.
         """
         manifest = read_manifest(folder)
-        for name, info in manifest.files.items():
-            _verify(folder / name, info)
-        chunks = map_chunks(folder / _CHUNKS)
-        found = Vectors.read(folder / _VECTORS)
-        if chunks.num_rows != manifest.chunks:
-            raise IntegrityError(f"{folder / _CHUNKS} has {chunks.num_rows} chunks; {MANIFEST} says {manifest.chunks}.")
-        if (len(found), found.dimension) != (manifest.chunks, manifest.dimension):
-            raise IntegrityError(
-                f"{folder / _VECTORS} has {len(found)} vectors of {found.dimension} numbers; "
-                f"{MANIFEST} says {manifest.chunks} of {manifest.dimension}."
-            )
-        return cls(manifest, chunks, found)
+        index_dir = index_dir_of(folder)
+        opened = [OpenSegment.read(index_dir, s, manifest.dimension, manifest.files) for s in manifest.segments]
+        loaded = cls(manifest, opened, read_tombstones(index_dir, manifest))
+        living = len(loaded.select(None))
+        if living != manifest.chunks:
+            raise IntegrityError(f"{folder / MANIFEST} says {manifest.chunks} chunks; {living} are alive.")
+        if len(loaded._lexical) != manifest.rows:
+            raise IntegrityError(f"The words of {len(loaded._lexical)} rows are in {folder}, not of {manifest.rows}.")
+        return loaded
 
-    def search(
-        self, vector: NDArray[np.float32], top_k: int, topic: str | None = None, segment: str | None = None
-    ) -> list[Hit]:
-        """The `top_k` chunks nearest to the unit vector, shape (dimension,), among those of `topic` and `segment`.
+    def select(self, where: Condition | None) -> Selection:
+        """The living rows that match; kept for the next search with the same condition."""
+        with self._lock:
+            known = self._selections.get(where)
+            if known is not None:
+                self._selections.move_to_end(where)
+                return known
+        mask = self._alive if where is None else self._alive & filters.matching(where, self._column)
+        selection = Selection(mask, int(np.count_nonzero(mask)))
+        with self._lock:
+            self._selections[where] = selection
+            if len(self._selections) > _SELECTIONS_KEPT:
+                self._selections.popitem(last=False)
+        return selection
 
-        Exact, best first; equal scores in row order; fewer hits where fewer chunks match.
+    def dense(self, vector: NDArray[np.float32], count: int, selection: Selection) -> Scored:
+        """The `count` rows of the selection nearest to the unit vector, with their cosines.
+
+        Where few rows of a segment are selected, all of these are looked at; of many, its index finds the best.
         """
-        found = self._vectors.search(vector, top_k, self._matching(topic, segment))
-        return [Hit(chunk_at(self._chunks, row), score) for row, score in found]
+        found = [Scored(np.empty(0, np.int64), np.empty(0, np.float32))]
+        for segment, first, last in self._parts():
+            wanted = selection.mask[first:last]
+            chosen = int(np.count_nonzero(wanted))
+            if chosen <= (_EXACT_ROWS_FLAT if segment.vectors.kind == "Flat" else _EXACT_ROWS):
+                rows = np.flatnonzero(wanted).astype(np.int64)
+                scores = segment.vectors.reconstruct(rows) @ np.asarray(vector, np.float32)
+            else:
+                without = None if chosen == len(wanted) else ~wanted
+                rows, scores = segment.vectors.search(vector, count, None, without)
+            found.append(Scored(np.asarray(rows, np.int64) + first, np.asarray(scores, np.float32)))
+        return _best(np.concatenate([f.rows for f in found]), np.concatenate([f.scores for f in found]), count)
 
-    def rows(self) -> Rows:
-        """All chunks with their vectors, for building the next generation from."""
-        return Rows(self._chunks, self._vectors.all())
+    def lexical(self, query: str, count: int, selection: Selection) -> Scored:
+        """The `count` rows of the selection with the highest BM25 for the words of `query`; fewer where fewer match."""
+        if not len(selection) or count <= 0:
+            return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
+        asked = int(count * len(selection.mask) / len(selection) * 1.2) + 10
+        if len(selection) * _LISTED_COST <= asked:
+            return Scored(*self._lexical.search_among(query, count, selection.rows))
+        while True:
+            rows, scores = self._lexical.search(query, asked)
+            chosen = selection.mask[rows]
+            if np.count_nonzero(chosen) >= count or len(rows) < asked:
+                return Scored(rows[chosen][:count], scores[chosen][:count])
+            asked *= 4
 
-    def _matching(self, topic: str | None, segment: str | None) -> NDArray[np.int64] | None:
-        mask = None
-        for name, wanted in (("topic", topic), ("segment", segment)):
-            if wanted is not None:
-                matches = pc.equal(self._by_column[name], wanted)
-                mask = matches if mask is None else pc.and_(mask, matches)
-        return None if mask is None else np.flatnonzero(mask.to_numpy(zero_copy_only=False)).astype(np.int64)
+    def lexical_of(self, query: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """BM25 of exactly these rows, shape (len(rows),), 0 where no word of `query` occurs."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        unique, place = np.unique(wanted, return_inverse=True)
+        found, scores = self._lexical.search_among(query, len(unique), unique)
+        each = np.zeros(len(unique), dtype=np.float32)
+        each[np.searchsorted(unique, found)] = scores
+        return each[place]
 
+    def rarity(self, stems: Sequence[str]) -> dict[str, float]:
+        """How much each stem tells: its inverse document frequency."""
+        return self._lexical.rarity(stems)
 
-def build(index_dir: Path, number: int, rows: Rows, recipe: Recipe) -> Path:
-    """Write generation `number`, which was never published, aside; sync it and rename it into place; its folder."""
-    folder = generation_folder(index_dir, number)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(folder.parent)
-    aside = folder.parent / f".building-{uuid.uuid4().hex}"
-    aside.mkdir()
-    vectors.write(aside / _VECTORS, rows.vectors)
-    write_chunks(aside / _CHUNKS, rows.chunks)
-    manifest = Manifest(
-        number=number,
-        embedder=recipe.embedder,
-        embedder_version=recipe.embedder_version,
-        dimension=rows.vectors.shape[1],
-        documents=len(pc.unique(rows.chunks.column("document_id"))),
-        chunks=rows.chunks.num_rows,
-        chunker=recipe.chunker,
-        refusal_threshold=recipe.refusal_threshold,
-        files={name: _info(aside / name) for name in (_CHUNKS, _VECTORS)},
-    )
-    (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-    for path in (*aside.iterdir(), aside):
-        _sync(path)
-    # What a killed run left under this number was never published, so nobody reads it.
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    _sync(folder.parent)
-    return folder
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The unit vectors of these rows, shape (len(rows), dimension)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        found = np.empty((len(rows), self.manifest.dimension), dtype=np.float32)
+        for segment, first, last in self._parts():
+            here = (rows >= first) & (rows < last)
+            if here.any():
+                found[here] = segment.vectors.reconstruct(rows[here] - first)
+        return found
 
+    def statement_vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Vectors of the statements of these rows one after the other, shape (statements, dimension), and where each
+        row's begin, shape (len(rows) + 1,)."""
+        parts = [np.empty((0, self.manifest.dimension), dtype=np.float16)]
+        for row in rows:
+            segment, local = self._at(int(row))
+            parts.append(segment.statement_vectors[slice(*segment.statement_starts[local : local + 2])])
+        offsets = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        return np.concatenate(parts).astype(np.float32), offsets
 
-def publish(connection: sa.Connection, folder: Path) -> Manifest:
-    """Make the built generation the published one, and tell the listeners, when this transaction commits."""
-    manifest = read_manifest(folder)
-    table = index_generations
-    connection.execute(sa.update(table).where(table.c.state == "published").values(state="retired"))
-    row = {
-        "number": manifest.number,
-        "state": "published",
-        "manifest_sha256": _sha256(folder / MANIFEST),
-        "embedder": manifest.embedder_version,
-        "documents": manifest.documents,
-        "chunks": manifest.chunks,
-    }
-    connection.execute(sa.insert(table).values(**row))
-    notify(connection, INDEX_CHANNEL, str(manifest.number))
-    return manifest
+    def chunk(self, row: int) -> Chunk:
+        segment, local = self._at(row)
+        return segment.chunks.chunk(local)
 
+    def _parts(self) -> Iterator[tuple[OpenSegment, int, int]]:
+        """Each segment with the numbers of its first row and of the row after its last."""
+        for position, segment in enumerate(self._segments):
+            yield segment, int(self._starts[position]), int(self._starts[position + 1])
 
-def next_number(engine: sa.Engine) -> int:
-    with engine.connect() as connection:
-        last = connection.execute(sa.select(sa.func.max(index_generations.c.number))).scalar_one()
-    return (last or 0) + 1
+    def _at(self, row: int) -> tuple[OpenSegment, int]:
+        position = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._segments[position], row - int(self._starts[position])
 
-
-def current(engine: sa.Engine, index_dir: Path) -> Path | None:
-    """Folder of the published generation; None before the first one.
-
-    Raises:
-        IntegrityError: its manifest is missing or is not the one that was published.
-    """
-    statement = sa.select(index_generations).where(index_generations.c.state == "published")
-    with engine.connect() as connection:
-        row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
-    folder = generation_folder(index_dir, row.number)
-    manifest = folder / MANIFEST
-    if not manifest.is_file() or _sha256(manifest) != row.manifest_sha256:
-        raise IntegrityError(f"{manifest} is missing or is not what was published; restore {index_dir} from a backup.")
-    return folder
+    def _column(self, name: str) -> pa.ChunkedArray:
+        pieces = [piece for segment in self._segments for piece in segment.chunks.column(name)]
+        return pa.chunked_array(pieces, SCHEMA.field(name).type)
 
 
-def remove_old(index_dir: Path, number: int) -> None:
-    """Remove all but the last few generations up to `number`; a service may still be loading the one before."""
-    for folder in (index_dir / "generations").glob("[0-9]" * 8):
-        if int(folder.name) <= number - _GENERATIONS_KEPT:
-            shutil.rmtree(folder)
-
-
-def generation_folder(index_dir: Path, number: int) -> Path:
-    return index_dir / "generations" / f"{number:08d}"
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Raises IntegrityError when the manifest is missing or malformed."""
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}") from error
-
-
-def document_ids(folder: Path) -> set[str]:
-    """The documents of a generation that is known to be sound."""
-    return set(pc.unique(map_chunks(folder / _CHUNKS).column("document_id")).to_pylist())
-
-
-def _verify(path: Path, info: FileInfo) -> None:
-    if not path.is_file():
-        raise IntegrityError(f"{path} is missing.")
-    if path.stat().st_size != info.bytes or _sha256(path) != info.sha256:
-        raise IntegrityError(f"{path} is not the file that its manifest describes.")
-
-
-def _info(path: Path) -> FileInfo:
-    return FileInfo(sha256=_sha256(path), bytes=path.stat().st_size)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_unfinished(folder: Path) -> None:
-    for left in folder.glob(".building-*"):
-        shutil.rmtree(left)
+def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Scored:
+    if len(rows) > 4 * count > 0:
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        near = scores >= least
+        rows, scores = rows[near], scores[near]
+    order = np.lexsort((rows, -scores))[: max(count, 0)]
+    return Scored(rows[order], scores[order])

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +15,11 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from cuvee.errors import CuveeError, IntegrityError, NotReadyError
-from rag_service.index.filters import Condition, places
-from rag_service.index.generation import MANIFEST, Generation, Hit, Manifest, current
+from rag_service.index import hybrid
+from rag_service.index.calibration import Calibration
+from rag_service.index.filters import Condition
+from rag_service.index.generation import MANIFEST, Generation, Manifest, current
+from rag_service.index.hybrid import Hit
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +39,8 @@ class Encoder(Protocol):
         """Shape (texts, dimension), rows of length one."""
 
 
-class Searchable(Protocol):
-    """What a retriever needs of a generation."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-    def search(
-        self, vector: Vectors, top_k: int, topic: str | None = None, segment: str | None = None
-    ) -> list[Hit]: ...
-
-
 class CachingEncoder:
-    """An encoder that remembers the vectors of the texts it met last, and encodes for one thread at a time.
-
-    Questions come back, and so do the sentences of passages that are found often. One at a time, because the
-    tokenizer keeps state between calls and the model already uses every core.
-    """
+    """An encoder that remembers the vectors of the texts it met last: questions come back."""
 
     def __init__(self, encoder: Encoder, most_texts: int = 20_000) -> None:
         self._encoder = encoder
@@ -75,41 +65,61 @@ class CachingEncoder:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-            fresh = dict(zip(missing, self._encoder.encode(missing), strict=True)) if missing else {}
-            vectors = np.stack([fresh[text] if text in fresh else self._known[text] for text in texts])
-            for text, vector in fresh.items():
-                self._known[text] = vector.copy()
+            found = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        if missing:
+            # Not under the lock: several threads' texts may be embedded together.
+            found.update(zip(missing, (vector.copy() for vector in self._encoder.encode(missing)), strict=True))
+        with self._lock:
             for text in texts:
+                self._known[text] = found[text]
                 self._known.move_to_end(text)
             while len(self._known) > self._most_texts:
                 self._known.popitem(last=False)
-        return vectors
+        return np.stack([found[text] for text in texts])
+
+
+class Described(hybrid.Searchable, Protocol):
+    """What a retriever needs of a generation."""
+
+    @property
+    def manifest(self) -> Manifest: ...
 
 
 @dataclass(frozen=True)
 class Found:
-    """Result of one search: hits, best first, and how long its two steps took."""
+    """Result of one search: passages, best first, and how long its two steps took."""
 
     hits: list[Hit]
     embed_ms: float
     search_ms: float
+    vector: Vectors
+    """Of the question, shape (dimension,)."""
 
 
 @dataclass(frozen=True)
 class Retriever:
     """One generation together with the encoder that made its vectors."""
 
-    generation: Searchable
+    generation: Described
     encoder: Encoder
 
+    @cached_property
+    def calibration(self) -> Calibration:
+        return Calibration.of(self.generation.manifest.tuning)
+
     def search(self, query: str, top_k: int, where: Condition | None = None) -> Found:
+        """The best passages for `query`; those that touch in one document are one passage, so there may be fewer."""
         started = time.perf_counter()
         vector = self.encoder.encode([query])[0]
         embedded = time.perf_counter()
-        wanted = places(where)
-        hits = self.generation.search(vector, top_k, wanted.get("topic"), wanted.get("segment"))
-        return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3)
+        hits = hybrid.merged(self.ranked(query, vector, top_k, where))
+        return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3, vector)
+
+    def ranked(self, query: str, vector: Vectors, top_k: int, where: Condition | None = None) -> list[Hit]:
+        """The `top_k` chunks for a question whose vector is known, each as it is stored."""
+        understood = hybrid.understood(self.generation, query, vector, self.calibration)
+        return hybrid.search(self.generation, understood, top_k, where)
 
 
 class ServedIndex:

@@ -6,7 +6,7 @@ from rag_service.answers.answerer import cleaned
 from rag_service.api.asking import where_of
 from rag_service.api.deps import RagCaller, ServedRetriever, Threads
 from rag_service.api.schemas import HitOut, SearchRequest, SearchResponse
-from rag_service.index.generation import Hit
+from rag_service.index.hybrid import Hit
 
 router = APIRouter(tags=["answers"])
 

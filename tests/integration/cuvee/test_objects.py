@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,33 @@ def test_bytes_come_back_under_their_hash(tmp_path: Path) -> None:
     assert store.read(SHA256) == CONTENT
 
 
-def test_putting_the_same_bytes_twice_is_one_object_left_as_it_was(tmp_path: Path) -> None:
+def test_putting_the_same_bytes_twice_is_one_object_as_young_as_a_new_one(tmp_path: Path) -> None:
     store = ObjectStore(str(tmp_path))
     store.put(io.BytesIO(CONTENT))
     path = tmp_path / SHA256[:2] / SHA256
+    os.utime(path, (1, 1))
     before = path.stat()
 
     store.put(io.BytesIO(CONTENT))
 
     assert files(tmp_path) == [f"{SHA256[:2]}/{SHA256}"]
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert path.stat().st_ino == before.st_ino
+    assert path.stat().st_mtime > 1
+
+
+def test_old_objects_that_nobody_uses_are_named_and_can_be_removed(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    used, old, young = (store.put(io.BytesIO(content)).sha256 for content in (b"used", b"old", b"young"))
+    for sha256 in (used, old):
+        os.utime(tmp_path / sha256[:2] / sha256, (1, 1))
+
+    assert list(store.unused({used}, before=1000)) == [old]
+    store.remove(old)
+    store.remove(old)
+
+    assert (store.read(used), store.read(young)) == (b"used", b"young")
+    assert list(store.unused({used}, before=1000)) == []
+    assert list(ObjectStore(str(tmp_path / "none")).unused(set(), 1000)) == []
 
 
 def test_no_bytes_at_all_are_an_object_too(tmp_path: Path) -> None:

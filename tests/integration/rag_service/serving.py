@@ -1,10 +1,11 @@
 """A small library, indexed for real but without Spark, for the tests of the served app."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from rag_service.documents.chunking import ChunkingRule, chunk
 from rag_service.documents.cleaning import clean
 from rag_service.index import generation
 from rag_service.index.embedder import shared
+from rag_service.index.representation import Text, represent
 from rag_service.index.rows import SCHEMA, Rows
 from rag_service.index.search import CachingEncoder
 
@@ -75,7 +77,14 @@ def _remembering(embedder: str, chunk_tokens: int) -> CachingEncoder:
 
 def build(records: list[dict[str, Any]], settings: Settings, number: int, version: str | None = None) -> Path:
     encoder = _remembering(settings.embedder, settings.chunk_tokens)
-    rows = Rows(pa.Table.from_pylist(records, SCHEMA), encoder.encode([record["text"] for record in records]))
+    texts = [Text(record["title"], record["text"], record["ordinal"]) for record in records]
+    represented = represent(texts, encoder.encode)
+    said = [{"statements": [asdict(one) for one in found.statements]} for found in represented]
+    rows = Rows(
+        pa.Table.from_pylist([record | more for record, more in zip(records, said, strict=True)], SCHEMA),
+        np.stack([found.vector for found in represented]),
+        np.concatenate([found.statement_vectors for found in represented]),
+    )
     recipe = generation.Recipe(encoder.id, version or encoder.version, "sentences", settings.refusal_threshold)
     return generation.build(settings.index_dir, number, rows, recipe)
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from cuvee.errors import ConfigurationError
 from cuvee.settings import Settings
 from rag_service.api.app import create_app
+from rag_service.index.manifest import read_manifest
 from tests.integration.rag_service.serving import LIBRARY, build, passages, publish
 
 pytestmark = pytest.mark.integration
@@ -71,7 +72,8 @@ def test_a_damaged_generation_is_not_served_and_readiness_says_so(
     client: TestClient, settings: Settings, engine: sa.Engine
 ) -> None:
     damaged = build(passages({**LIBRARY, **NEW}, settings), settings, 2)
-    vectors = damaged / "vectors.faiss"
+    named = next(name for name in read_manifest(damaged).files if name.endswith("vectors.faiss"))
+    vectors = settings.index_dir / named
     content = bytearray(vectors.read_bytes())
     content[-1] ^= 1
     vectors.write_bytes(content)

@@ -20,6 +20,7 @@ from cuvee.settings import Settings
 from rag_service import pipeline
 from rag_service.index.embedder import shared
 from rag_service.index.generation import Generation, current
+from rag_service.index.manifest import MANIFEST, generation_folder, read_manifest
 
 pytestmark = pytest.mark.integration
 
@@ -74,8 +75,10 @@ def published(engine: sa.Engine, settings: Settings) -> Generation:
 
 
 def files_of(settings: Settings, number: int) -> dict[str, str]:
-    folder = settings.index_dir / "generations" / f"{number:08d}"
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    """SHA-256 of the manifest and of everything that it names, by path."""
+    folder = generation_folder(settings.index_dir, number)
+    named = [settings.index_dir / name for name in read_manifest(folder).files]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / MANIFEST, *named)}
 
 
 def found(engine: sa.Engine, settings: Settings, question: str, **filters: str) -> list[str]:
@@ -249,7 +252,7 @@ import os, pathlib, signal, sys
 from cuvee.settings import Settings
 from rag_service import pipeline
 from rag_service.documents import ledger
-from rag_service.index import generation
+from rag_service.index import generation, reclaiming
 
 countdown = int(sys.argv[1])
 
@@ -272,7 +275,7 @@ dies(pathlib.Path, "rename")
 dies(ledger, "mark_failed")
 dies(ledger, "mark_indexed")
 dies(generation, "publish")
-dies(generation, "remove_old")
+dies(reclaiming, "reclaim")
 settings = Settings.load()
 batch = pipeline.prepare_chunks(settings)
 pipeline.publish_generation(pipeline.embed_chunks(batch, settings), settings)
@@ -280,9 +283,9 @@ pipeline.publish_generation(pipeline.embed_chunks(batch, settings), settings)
 
 
 def test_a_run_killed_anywhere_and_run_again_reaches_the_same_state(engine: sa.Engine, ready: Settings) -> None:
-    # Before the chunks are in place, with reasons uncommitted, before the vectors are in place, with the generation
-    # built, with it uncommitted, and just after the commit.
-    moments = (1, 4, 5, 8, 12, 13)
+    # Before the chunks are in place, with reasons uncommitted, in the midst of the words' files, with the segment in
+    # place, with the generation built, with it uncommitted, and just after the commit.
+    moments = (1, 4, 12, 20, 22, 24, 27)
     reached: list[tuple[dict[str, str], dict[str, str]]] = []
     for at in moments:
         forget(engine, ready)

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.integration
 
 
-def test_the_daemon_tells_its_port_first_and_has_torch_loaded_and_ends_with_spark() -> None:
+def test_the_daemon_tells_its_port_first_and_has_openvino_loaded_and_ends_with_spark() -> None:
     command = [sys.executable, "-m", "spark_jobs.daemon", "pyspark.worker"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as daemon:
@@ -24,4 +24,5 @@ def test_the_daemon_tells_its_port_first_and_has_torch_loaded_and_ends_with_spar
         daemon.wait(timeout=30)
 
     assert listening == {port}
-    assert "libtorch" in maps
+    assert "libopenvino" in maps
+    assert "libtorch" not in maps

@@ -19,7 +19,7 @@ from spark_jobs.documents import Preparation, prepare
 
 pytestmark = pytest.mark.integration
 
-PLACE = {"document_id": "d", "topic": "t", "segment": "s", "uri": "a.txt"}
+PLACE = {"document_id": "d", "topic": "t", "segment": "s", "uri": "a.txt", "source": "inbox"}
 
 
 def prepared(tmp_path: Path, content: bytes, uri: str = "a.txt", seconds: float = 20.0) -> list[dict[str, Any]]:

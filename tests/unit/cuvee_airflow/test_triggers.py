@@ -1,15 +1,18 @@
 """The inbox trigger fires once per new set of files, and does not fire for ever."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from cuvee_airflow import triggers
-from cuvee_airflow.triggers import InboxTrigger
+from cuvee_airflow import reminding
+from cuvee_airflow.triggers import InboxTrigger, RequestTrigger
+from rag_service.documents import ledger
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_the_same_file_dropped_again_after_it_was_taken_fires_again(inbox: Path)
 
 
 def test_files_that_nobody_takes_are_reminded_of_ever_more_rarely(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "_REMIND_FIRST_SECONDS", 0.2)
+    monkeypatch.setattr(reminding, "_FIRST_SECONDS", 0.2)
     loop_times: list[float] = []
 
     async def story() -> None:
@@ -88,3 +91,29 @@ def test_files_that_nobody_takes_are_reminded_of_ever_more_rarely(inbox: Path, m
 
 def test_the_trigger_travels_to_the_triggerer_by_its_installed_name() -> None:
     assert InboxTrigger(3.0).serialize() == ("cuvee_airflow.triggers.InboxTrigger", {"poll_seconds": 3.0})
+    assert RequestTrigger(3.0).serialize() == ("cuvee_airflow.triggers.RequestTrigger", {"poll_seconds": 3.0})
+
+
+def test_deletions_fire_one_event_each_and_a_database_that_is_down_none(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = [(0, ""), sa.exc.OperationalError("select", {}, Exception("down")), (1, "1 noon"), (1, "1 noon")]
+    asked: list[int] = []
+
+    def requested(connection: Any) -> tuple[int, str]:
+        asked.append(1)
+        answer = said[min(len(asked), len(said)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(ledger, "requested", requested)
+    monkeypatch.setattr(sa.Engine, "connect", lambda engine: contextlib.nullcontext())
+
+    async def story() -> list[Any]:
+        events = RequestTrigger(poll_seconds=0.02).run()
+        first = await fired_within(events, 5)
+        said.append((2, "2 one o'clock"))
+        return [first, await fired_within(events, 5), await fired_within(events, 0.3)]
+
+    assert asyncio.run(story()) == [{"documents": 1}, {"documents": 2}, None]

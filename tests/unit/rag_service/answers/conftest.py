@@ -7,7 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from rag_service.answers.words import terms
-from rag_service.index.generation import Chunk, Hit
+from rag_service.index.hybrid import Hit
+from rag_service.index.rows import Chunk
+from tests.hits import made_hit
 
 
 class CountingEncoder:
@@ -29,12 +31,26 @@ class CountingEncoder:
         return vectors / np.where(lengths == 0, 1, lengths)
 
 
+class AgreeingEncoder(CountingEncoder):
+    """Finds all texts alike, so that words, figures and names alone decide."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        vectors[:, 0] = 1
+        return vectors
+
+
 MakeHit = Callable[..., Hit]
 
 
 @pytest.fixture
 def encoder() -> CountingEncoder:
     return CountingEncoder()
+
+
+@pytest.fixture
+def agreeing() -> AgreeingEncoder:
+    return AgreeingEncoder()
 
 
 @pytest.fixture
@@ -46,6 +62,8 @@ def hit() -> MakeHit:
         start: int = 0,
         ordinal: int = 0,
         title: str = "Cellar rules",
+        question: str = "",
+        encoder: CountingEncoder | None = None,
     ) -> Hit:
         chunk = Chunk(
             chunk_id=f"{document}-{start}",
@@ -60,6 +78,6 @@ def hit() -> MakeHit:
             end_char=start + len(text),
             text=text,
         )
-        return Hit(chunk, score)
+        return made_hit(chunk, score, question, encoder)
 
     return make

@@ -1,45 +1,49 @@
-"""The extractive model quotes the sentences that fit best, within its limits."""
+"""The extractive model quotes the statements that answer best, within its limits."""
 
-import numpy as np
-
-from rag_service.answers.candidates import candidates
-from rag_service.answers.extractive import ExtractiveModel, overlap
-from rag_service.answers.words import terms
+from rag_service.answers.extractive import ExtractiveModel, shortened
 from tests.unit.rag_service.answers.conftest import CountingEncoder, MakeHit
 
 
 def test_the_sentence_that_answers_is_quoted_word_for_word(encoder: CountingEncoder, hit: MakeHit) -> None:
-    passage = hit("The vat house has three fans. The museum opens on the first Sunday of March, from ten to four.")
+    question = "When does the museum open on Sunday?"
+    text = "The vat house has three fans. The museum opens on the first Sunday of March, from ten to four."
 
-    draft = ExtractiveModel(encoder).draft("When does the museum open on Sunday?", [passage])
+    draft = ExtractiveModel(14).draft(question, [hit(text, question=question, encoder=encoder)])
 
-    assert "The museum opens on the first Sunday of March, from ten to four." in draft
-    assert all(sentence in passage.chunk.text for sentence in draft)
-
-
-def test_at_most_three_sentences_are_drafted_in_reading_order_not_by_score(
-    encoder: CountingEncoder, hit: MakeHit
-) -> None:
-    first = hit("Alpha keeps one museum, among others. Gamma stands alone. Beta likes a museum, too.", score=0.5)
-    second = hit("Museum press. Delta is far away.", score=0.5, document="d2")
-
-    draft = ExtractiveModel(encoder).draft("museum press", [first, second])
-
-    assert draft == ["Alpha keeps one museum, among others.", "Beta likes a museum, too.", "Museum press."]
+    assert draft == ["The museum opens on the first Sunday of March, from ten to four."]
 
 
-def test_sixty_words_are_not_exceeded_unless_the_best_sentence_is_longer_alone(
-    encoder: CountingEncoder, hit: MakeHit
-) -> None:
+def test_sentences_are_chosen_by_score_and_come_in_reading_order(encoder: CountingEncoder, hit: MakeHit) -> None:
+    question = "museum press"
+    first = hit("Gamma stands alone. Beta likes a museum.", question=question, encoder=encoder)
+    second = hit("Delta is far away. This is the museum press.", document="d2", question=question, encoder=encoder)
+
+    draft = ExtractiveModel(10).draft(question, [first, second])
+
+    assert draft == ["Beta likes a museum.", "This is the museum press."]
+
+
+def test_an_answer_never_has_more_words_than_allowed(encoder: CountingEncoder, hit: MakeHit) -> None:
     long = "The museum press " + "turns slowly and " * 25 + "stops."
     assert len(long.split()) == 79
-    short = "The press is iron."
+    for most in (10, 30, 60):
+        question = "When does the museum press stop?"
+        draft = ExtractiveModel(most).draft(question, [hit(f"{long} Ada is here.", question=question, encoder=encoder)])
 
-    alone = ExtractiveModel(encoder).draft("museum press turns slowly stops", [hit(f"{long} {short}")])
-    both = ExtractiveModel(encoder).draft("press iron", [hit(f"{long} {short}")])
+        assert draft
+        assert sum(len(text.split()) for text in draft) <= most
+        assert all(text in f"{long} Ada is here." for text in draft)
 
-    assert alone == [long]
-    assert both == [short]
+
+def test_a_long_sentence_is_cut_to_the_part_that_has_what_is_asked_for() -> None:
+    text = (
+        "During that time in Europe, on May 18, 1756, England formally declared war on France, which expanded the war "
+        "into Europe, which was later to be known by many as the long war of seven whole years."
+    )
+
+    assert "May 18, 1756, England formally declared war on France" in shortened(
+        "When did England formally declare war on France?", text, 20
+    )
 
 
 def test_near_duplicates_of_overlapping_chunks_are_quoted_once(encoder: CountingEncoder, hit: MakeHit) -> None:
@@ -47,27 +51,18 @@ def test_near_duplicates_of_overlapping_chunks_are_quoted_once(encoder: Counting
     same_but_a_word = hit("After a red alarm nobody goes back inside for 10 minutes.", document="d2")
     part = hit("a red alarm nobody goes back for 10 minutes.", document="d3")
 
-    assert ExtractiveModel(encoder).draft("red alarm", [one, same_but_a_word, part]) == [one.chunk.text]
+    assert ExtractiveModel().draft("red alarm", [one, same_but_a_word, part]) == [one.chunk.text]
 
 
 def test_a_row_of_a_table_is_found_by_its_column_names(encoder: CountingEncoder, hit: MakeHit) -> None:
-    table = hit("Tank | Volume | Foreman\nNorth | 40 hl | Ada\nSouth | 60 hl | Bert", score=0.5)
-    other = hit("Ada likes music. Bert likes cheese. The yard is wide.", score=0.5, document="d2")
+    question = "What is the volume of the tank South?"
+    table = hit("Tank | Volume | Foreman\nNorth | 40 hl | Ada\nSouth | 60 hl | Bert", 0.5, question=question)
+    other = hit("Ada likes music. Bert likes cheese. The yard is wide.", 0.5, document="d2", question=question)
 
-    draft = ExtractiveModel(encoder).draft("What is the volume of the tank South?", [table, other])
+    draft = ExtractiveModel(11).draft(question, [table, other])
 
-    assert "Tank | Volume | Foreman\nSouth | 60 hl | Bert" in draft
-
-
-def test_passages_without_a_sentence_draft_nothing(encoder: CountingEncoder, hit: MakeHit) -> None:
-    assert ExtractiveModel(encoder).draft("red alarm", [hit("First aid")]) == []
+    assert draft == ["Tank | Volume | Foreman\nSouth | 60 hl | Bert"]
 
 
-def test_overlap_weighs_rare_words_more_than_common_ones(hit: MakeHit) -> None:
-    found = candidates([hit("Cellar one holds wine. Cellar two holds cider. Yard three holds carts.")])
-
-    shares = overlap(terms("cellar wine"), found)
-
-    # Of three sentences two hold "cellar": idf ln(1 + 1.5/2.5); one holds "wine": ln(1 + 2.5/1.5).
-    cellar, wine = np.log(1 + 1.5 / 2.5), np.log(1 + 2.5 / 1.5)
-    np.testing.assert_allclose(shares, [1.0, cellar / (cellar + wine), 0.0])
+def test_passages_without_a_sentence_draft_nothing(hit: MakeHit) -> None:
+    assert ExtractiveModel().draft("red alarm", [hit("First aid")]) == []

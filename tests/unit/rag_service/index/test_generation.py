@@ -1,5 +1,6 @@
 """Index generations: exact search, byte-identical files, and damage that is noticed."""
 
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -11,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuvee.errors import IntegrityError
-from rag_service.index import generation
-from rag_service.index.generation import Generation, Recipe, build, read_manifest
-from rag_service.index.rows import SCHEMA, Chunk, Rows, write_chunks
+from rag_service.documents.statements import Statement
+from rag_service.index import filters, lexical, manifest
+from rag_service.index.generation import Generation, Recipe, build
+from rag_service.index.manifest import MANIFEST, file_info, index_dir_of, read_manifest
+from rag_service.index.rows import SCHEMA, Chunk, Rows
 
 RECIPE = Recipe("tiny", "tiny@0123/16", "sentences-1/10/4", 0.4)
 DIMENSION = 8
@@ -36,10 +39,16 @@ def rows(count: int, seed: int = 1) -> Rows:
             "start_char": n,
             "end_char": n + 5,
             "text": f"text {n}",
+            "source": "inbox",
+            "author": None,
+            "date": datetime.date(2026, 1, 1 + n // 3 % 28),
+            "metadata": {"vintage": str(2020 + n // 3 % 3)},
+            "statements": [{"text": f"text {n}", "context": "", "start": 0, "end": 5}] * (n % 3),
         }
         for n in range(count)
     ]
-    return Rows(pa.Table.from_pylist(records, SCHEMA), vectors)
+    statements = np.repeat(vectors, [n % 3 for n in range(count)], axis=0).astype(np.float16)
+    return Rows(pa.Table.from_pylist(records, SCHEMA), vectors, statements)
 
 
 @pytest.fixture(scope="module")
@@ -62,29 +71,44 @@ def test_search_equals_brute_force_over_what_matches(
     ]
     scores = expected.vectors @ question
 
-    hits = Generation.load(built).search(question, top_k, topic, segment)
+    loaded = Generation.load(built)
+    found = loaded.dense(question, top_k, loaded.select(filters.place(topic, segment)))
 
     best = sorted(matching, key=lambda n: -scores[n])[:top_k]
-    assert [hit.chunk.chunk_id for hit in hits] == [records[n]["chunk_id"] for n in best]
-    assert [hit.score for hit in hits] == pytest.approx([float(scores[n]) for n in best], abs=1e-6)
+    assert [loaded.chunk(int(row)).chunk_id for row in found.rows] == [records[n]["chunk_id"] for n in best]
+    assert found.scores.tolist() == pytest.approx([float(scores[n]) for n in best], abs=1e-6)
 
 
-def test_a_hit_carries_the_whole_chunk(built: Path) -> None:
-    hits = Generation.load(built).search(rows(60).vectors[7], 1)
+def test_what_is_found_has_the_whole_chunk(built: Path) -> None:
+    loaded = Generation.load(built)
+    found = loaded.dense(rows(60).vectors[7], 1, loaded.select(None))
 
-    assert hits[0].chunk == Chunk("d002:1", "d002", "a", "y", "Title 2", "2.txt", 1, None, 7, 12, "text 7")
-    assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+    assert loaded.chunk(int(found.rows[0])) == Chunk(
+        *("d002:1", "d002", "a", "y", "Title 2", "2.txt", 1, None, 7, 12, "text 7"),
+        date=datetime.date(2026, 1, 3),
+        metadata={"vintage": "2022"},
+        statements=(Statement("text 7", "", 0, 5),),
+    )
+    assert found.scores[0] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_manifest_says_what_the_generation_is(built: Path) -> None:
-    manifest = Generation.load(built).manifest
+    made = Generation.load(built).manifest
+    assert made.base is not None
 
     assert built.name == "00000001"
-    assert (manifest.number, manifest.documents, manifest.chunks, manifest.dimension) == (1, 20, 60, DIMENSION)
-    assert (manifest.embedder, manifest.embedder_version, manifest.metric) == ("tiny", "tiny@0123/16", "cosine")
-    assert (manifest.chunker, manifest.refusal_threshold) == ("sentences-1/10/4", 0.4)
-    assert sorted(manifest.files) == ["chunks.arrow", "vectors.faiss"]
-    assert manifest.files["chunks.arrow"].bytes == (built / "chunks.arrow").stat().st_size
+    assert (made.number, made.documents, made.chunks, made.dimension) == (1, 20, 60, DIMENSION)
+    assert (made.embedder, made.embedder_version, made.metric) == ("tiny", "tiny@0123/16", "cosine")
+    assert (made.chunker, made.refusal_threshold) == ("sentences-1/10/4", 0.4)
+    assert (made.base.rows, made.base.statements, made.delta, made.dead) == (60, 60, None, 0)
+    assert sorted(Path(name).name for name in made.files) == [
+        "chunks.arrow",
+        *(f"lexical-0.{ending}" for ending in lexical.FILES),
+        "statements.f16",
+        "vectors.faiss",
+    ]
+    for name, info in made.files.items():
+        assert info.bytes == (index_dir_of(built) / name).stat().st_size
 
 
 def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
@@ -94,89 +118,136 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
     first = build(tmp_path / "one", 4, Rows.together([whole]), RECIPE)
     second = build(tmp_path / "two", 4, Rows.together(parts), RECIPE)
 
-    assert [(first / name).read_bytes() for name in ("generation.json", "chunks.arrow", "vectors.faiss")] == [
-        (second / name).read_bytes() for name in ("generation.json", "chunks.arrow", "vectors.faiss")
-    ]
+    assert (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
+    for name in read_manifest(first).files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_rows_come_back_as_they_went_in(built: Path) -> None:
-    back = Generation.load(built).rows()
+def test_vectors_of_rows_and_of_their_statements_come_back_as_they_went_in(built: Path) -> None:
+    expected, generation = rows(60), Generation.load(built)
 
-    assert back.chunks.equals(rows(60).chunks)
-    assert np.array_equal(back.vectors, rows(60).vectors)
+    chosen = np.array([8, 3, 59, 7, 4])
+    assert np.array_equal(generation.vectors(chosen), expected.vectors[chosen])
+    vectors, offsets = generation.statement_vectors(chosen)
+    assert offsets.tolist() == [0, 2, 2, 4, 5, 6]
+    near = np.repeat(expected.vectors[chosen], [2, 0, 2, 1, 1], axis=0)
+    np.testing.assert_allclose(vectors, near, atol=1e-3)
+    assert (vectors.dtype, offsets.dtype) == (np.float32, np.int64)
 
 
 def test_a_generation_may_be_empty(tmp_path: Path) -> None:
     empty = Generation.load(build(tmp_path, 2, rows(9).only([]), RECIPE))
 
     assert (empty.manifest.documents, empty.manifest.chunks, empty.manifest.dimension) == (0, 0, DIMENSION)
-    assert empty.search(rows(9).vectors[0], 5) == []
-    assert empty.search(rows(9).vectors[0], 5, topic="a") == []
+    assert len(empty.dense(rows(9).vectors[0], 5, empty.select(None)).rows) == 0
+    assert len(empty.dense(rows(9).vectors[0], 5, empty.select(filters.place("a", None))).rows) == 0
+    assert len(empty.lexical("text", 5, empty.select(None)).rows) == 0
 
 
 def test_what_a_killed_build_left_is_replaced(tmp_path: Path) -> None:
     build(tmp_path, 1, rows(3, seed=2), RECIPE)
     (tmp_path / "generations" / ".building-old").mkdir()
+    (tmp_path / "segments" / ".building-old").mkdir()
 
     folder = build(tmp_path, 1, rows(6), RECIPE)
 
     assert Generation.load(folder).manifest.chunks == 6
     assert sorted(path.name for path in folder.parent.iterdir()) == ["00000001"]
+    assert not list((tmp_path / "segments").glob(".*"))
 
 
-def test_old_generations_go_and_the_last_three_stay(tmp_path: Path) -> None:
-    for number in range(1, 6):
-        build(tmp_path, number, rows(3), RECIPE)
+def test_a_segment_that_was_written_before_is_taken_as_it_is_and_a_damaged_one_is_written_anew(tmp_path: Path) -> None:
+    build(tmp_path, 1, rows(6), RECIPE)
+    (folder,) = (tmp_path / "segments").iterdir()
+    inode = folder.stat().st_ino
 
-    generation.remove_old(tmp_path, 5)
+    build(tmp_path, 2, rows(6), RECIPE)
+    assert folder.stat().st_ino == inode
 
-    assert sorted(path.name for path in (tmp_path / "generations").iterdir()) == ["00000003", "00000004", "00000005"]
+    (folder / "vectors.faiss").write_bytes(b"torn")
+    assert Generation.load(build(tmp_path, 3, rows(6), RECIPE)).manifest.chunks == 6
+    assert folder.stat().st_ino != inode
 
 
 @pytest.fixture
 def copy(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "copy"))
+    """The generation's folder in a copy of the whole index."""
+    return Path(shutil.copytree(index_dir_of(built), tmp_path / "copy")) / "generations" / built.name
 
 
-@pytest.mark.parametrize("name", ["chunks.arrow", "vectors.faiss"])
+def file_of(folder: Path, name: str) -> Path:
+    named = [path for path in read_manifest(folder).files if path.endswith(f"/{name}")]
+    return index_dir_of(folder) / named[0]
+
+
+FILES = ["chunks.arrow", "vectors.faiss", "statements.f16", *(f"lexical-0.{ending}" for ending in lexical.FILES)]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_one_altered_byte_is_noticed_and_the_file_is_named(copy: Path, name: str) -> None:
-    content = bytearray((copy / name).read_bytes())
+    Generation.load(copy)
+    path = file_of(copy, name)
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    (copy / name).write_bytes(content)
+    path.write_bytes(content)
 
     with pytest.raises(IntegrityError, match=name):
         Generation.load(copy)
 
 
-@pytest.mark.parametrize("name", ["chunks.arrow", "vectors.faiss", "generation.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
-    (copy / name).unlink()
+    file_of(copy, name).unlink()
 
     with pytest.raises(IntegrityError, match=name):
         Generation.load(copy)
 
 
-@pytest.mark.parametrize(("field", "named"), [("chunks", "chunks.arrow has 60"), ("dimension", "vectors.faiss has 60")])
-def test_counts_that_disagree_with_the_manifest_are_noticed(copy: Path, field: str, named: str) -> None:
-    path = copy / "generation.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, field: manifest[field] + 1}))
+def test_a_missing_manifest_is_named(copy: Path) -> None:
+    (copy / MANIFEST).unlink()
 
-    with pytest.raises(IntegrityError, match=named):
+    with pytest.raises(IntegrityError, match=MANIFEST):
         Generation.load(copy)
+
+
+def alter(folder: Path, **changes: object) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_counts_that_disagree_with_the_manifest_are_noticed(copy: Path) -> None:
+    base = json.loads((copy / MANIFEST).read_text())["base"]
+
+    for changes, named in (
+        ({"chunks": 61}, "says 61 chunks; 60 are alive"),
+        ({"dimension": 9}, "vectors.faiss has 60 vectors of 8 numbers"),
+        ({"base": {**base, "rows": 61}}, "chunks.arrow has 60 chunks"),
+        ({"base": {**base, "statements": 61}}, "chunks.arrow has 60 statements"),
+    ):
+        before = (copy / MANIFEST).read_text()
+        alter(copy, **changes)
+        with pytest.raises(IntegrityError, match=named):
+            Generation.load(copy)
+        (copy / MANIFEST).write_text(before)
 
 
 def test_an_arrow_file_with_other_columns_is_refused(copy: Path) -> None:
-    write_chunks(copy / "chunks.arrow", rows(60).chunks)
+    path = file_of(copy, "chunks.arrow")
     table = pa.table({"chunk_id": ["x"]})
-    with pa.OSFile(str(copy / "chunks.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    info = generation.FileInfo(
-        sha256=generation._sha256(copy / "chunks.arrow"), bytes=(copy / "chunks.arrow").stat().st_size
-    )
-    manifest = read_manifest(copy)
-    altered = manifest.model_copy(update={"files": {**manifest.files, "chunks.arrow": info}})
-    (copy / "generation.json").write_text(altered.model_dump_json())
+    files = json.loads((copy / MANIFEST).read_text())["files"]
+    name = next(name for name in files if name.endswith("chunks.arrow"))
+    alter(copy, files={**files, name: file_info(path).model_dump()})
 
     with pytest.raises(IntegrityError, match="other columns"):
         Generation.load(copy)
+
+
+def test_a_file_that_was_not_touched_is_not_hashed_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Generation.load(copy)
+    hashed: list[Path] = []
+    monkeypatch.setattr(manifest, "sha256", lambda path: hashed.append(path) or "")
+
+    Generation.load(copy)
+    assert hashed == []

@@ -8,7 +8,7 @@ import pytest
 
 from cuvee.errors import IntegrityError, NotReadyError
 from rag_service.index import search
-from rag_service.index.generation import MANIFEST, Chunk, Hit, Manifest
+from rag_service.index.generation import MANIFEST, Chunk, Manifest, Scored, Selection
 from rag_service.index.search import CachingEncoder, Retriever, ServedIndex
 
 
@@ -40,13 +40,34 @@ def manifest(number: int, version: str = "length@1") -> Manifest:
 
 
 class OneChunk:
-    """A generation of one chunk that answers every search with the vector's first number as the score."""
+    """A generation of one chunk, whose cosine is the vector's first number, and whose words are never found."""
 
     def __init__(self, made: Manifest) -> None:
         self.manifest = made
 
-    def search(self, vector, top_k, topic=None, segment=None):
-        return [Hit(Chunk("c", "d", "t", "s", "T", "u", 0, None, 0, 1, "x"), float(vector[0]))][:top_k]
+    def select(self, where):
+        return Selection(np.ones(1, dtype=np.bool_), 1)
+
+    def dense(self, vector, count, selection):
+        return Scored(np.array([0]), np.array([vector[0]], dtype=np.float32))
+
+    def lexical(self, query, count, selection):
+        return Scored(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
+    def lexical_of(self, query, rows):
+        return np.zeros(len(rows), dtype=np.float32)
+
+    def rarity(self, stems):
+        return dict.fromkeys(stems, 1.0)
+
+    def vectors(self, rows):
+        raise AssertionError("the one row was found by its vector")
+
+    def statement_vectors(self, rows):
+        return np.empty((0, 2), dtype=np.float32), np.zeros(len(rows) + 1, dtype=np.int64)
+
+    def chunk(self, row):
+        return Chunk("c", "d", "t", "s", "T", "u", 0, None, 0, 1, "x")
 
 
 def test_a_text_met_before_is_not_encoded_again() -> None:
@@ -84,7 +105,8 @@ def test_no_texts_have_no_vectors() -> None:
 def test_a_search_gives_hits_and_how_long_both_steps_took() -> None:
     found = Retriever(OneChunk(manifest(1)), LengthEncoder()).search("four", 8)
 
-    assert [hit.score for hit in found.hits] == [4.0]
+    assert [hit.signals.dense for hit in found.hits] == [4.0]
+    np.testing.assert_array_equal(found.vector, [4, 1])
     assert found.embed_ms > 0 and found.search_ms > 0
 
 

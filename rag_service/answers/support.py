@@ -1,0 +1,164 @@
+"""Whether one piece of evidence says what a claim says: words, figures, names, negation, who does what. English.
+
+Strict on purpose: what is refused here wrongly is replaced by the words of the passage, what is let through wrongly is
+a false answer with a citation.
+"""
+
+import re
+from functools import cache
+
+from rag_service.answers.placement import in_place
+from rag_service.answers.quantities import contained, quantities
+from rag_service.answers.words import names, negated, stem, terms, words
+
+# Words that add nothing to a claim, and those whose presence alone counts.
+_FILLERS = frozenset(map(stem, ("also", "therefore", "thus", "however", "according", "please", "order")))
+_BARE_NEGATIONS = frozenset(("not", "never", "no", "cannot", "nicht", "nie", "ne", "pas"))
+_SYNONYM_GROUPS = (
+    "wash rinse|start begin|finish complete end|quick quickly fast rapidly|buy purchase|child kid|big large|"
+    "people person staff|halt stop|remain stay|happen occur|inform notify tell|need require|permit allow|"
+    "forbid prohibit ban|check inspect|throughout during|reach attain|approximately about around roughly|"
+    "immediately instantly|annually yearly|weekly week|daily day|monthly month|every each|whole entire|help assist"
+)
+_OPPOSITES = (
+    "above over exceed exceeding more greater higher maximum|below under less lower fewer minimum;before|after;"
+    "increase raise rise|decrease reduce fall drop;open opened|close closed shut;start begin|stop end;"
+    "allowed permitted may can|forbidden prohibited banned;must shall required mandatory|may optional can;"
+    "always|never sometimes;all every|some few;first|last second third;hot warm|cold cool;left|right;north|south;"
+    "east|west;inside indoors|outside outdoors;add|remove;with|without;dry|wet;full|empty;safe|unsafe dangerous;"
+    "morning|evening;day|night;red|white;up|down;least|most;earlier|later;win won|lost lose;import|export;on|off"
+)
+_PAIRS = [tuple(frozenset(side.split()) for side in pair.split("|")) for pair in _OPPOSITES.split(";")]
+_SAID_WITH_CARE = """
+unless except excluding only rarely seldom hardly barely scarcely sometimes occasionally almost nearly partly formerly
+allegedly supposedly reportedly claimed alleged believed rumoured supposed
+"""
+_KEPT = frozenset(_SAID_WITH_CARE.split())
+_POSSIBLE = frozenset(("may", "might", "could", "can", "possibly", "probably", "perhaps", "likely"))
+_CONDITIONS = frozenset(("if", "when", "whenever", "once", "at", "after", "above", "below", "where", "in", "with"))
+_BOUNDS = {
+    "low": frozenset(("least", "minimum", "over", "above", "exceed", "exceeds", "exceeding", "exceeded", "more")),
+    "high": frozenset(("most", "maximum", "under", "below", "less", "fewer", "within", "up")),
+}
+_WORDS_BEFORE_NUMBER = 3
+# Passages may be in other languages: their words for "not" that are no words of English.
+_NEGATIONS = (
+    "nicht kein keine keinen keiner keines keinem nie niemals niemand ohne ne pas jamais aucun aucune sans rien"
+)
+_NEGATIONS_ELSEWHERE = frozenset((*_NEGATIONS.split(), "nunca", "nadie", "senza", "niet", "geen", "n\u00e3o", "nem"))
+_ENDINGS = re.compile(r"(?:ations?|ing|ed|ment|ly|er|or|ion|s)$")
+_LEAST_STEM = 4
+_FIGURE_WORD = re.compile(r"\d")
+_ANAPHORIC = "it its they them their he she his her this these those such there both"
+_ANAPHORA = frozenset(_ANAPHORIC.split())
+
+
+def says(claim: str, evidence: str, around: str = "") -> bool:
+    """Whether `evidence`, one sentence, says `claim`; names and words of its title or heading stand in `around`."""
+    wanted = content(claim)
+    if not (wanted or quantities(claim)) or not wanted <= content(evidence) | content(around):
+        return False
+    if not contained(claim, evidence, around):
+        return False
+    if not {stem(name) for name in names(claim)} - _opening(claim) <= _plain(f"{evidence} {around}"):
+        return False
+    return (
+        _same_polarity(claim, evidence)
+        and not _opposed(claim, evidence)
+        and _keeps_conditions(claim, evidence)
+        and in_place(claim, evidence, around, _content_in_order, _same_polarity)
+    )
+
+
+def content(text: str) -> set[str]:
+    """Content words in one form for all their inflections and closest synonyms; numbers are compared elsewhere."""
+    return set(_content_in_order(text))
+
+
+def _content_in_order(text: str) -> list[str]:
+    plain = (term for term in terms(_without_quantities(text)) if not _FIGURE_WORD.search(term))
+    return [_form(term) for term in plain if term not in _FILLERS | _BARE_NEGATIONS]
+
+
+def refers_back(sentence: str) -> bool:
+    """Whether the sentence has a pronoun for what the one before it names."""
+    return not _ANAPHORA.isdisjoint(word.casefold() for word in words(sentence)[:8])
+
+
+def _without_quantities(text: str) -> str:
+    for quantity in reversed(quantities(text)):
+        text = f"{text[: quantity.start]} {text[quantity.end :]}"
+    return text
+
+
+def _form(term: str) -> str:
+    root = _root(term)
+    return _synonyms().get(root, root)
+
+
+def _root(term: str) -> str:
+    """The term without its ending, as far as four letters remain."""
+    root = _ENDINGS.sub("", term)
+    root = root if len(root) >= _LEAST_STEM else term
+    root = root.removesuffix("e") if len(root) > _LEAST_STEM else root
+    return root[:-1] if len(root) > _LEAST_STEM and root[-1] == root[-2] else root
+
+
+@cache
+def _synonyms() -> dict[str, str]:
+    return {_root(stem(word)): group.split()[0] for group in _SYNONYM_GROUPS.split("|") for word in group.split()}
+
+
+def _plain(text: str) -> set[str]:
+    return {stem(word) for word in words(text)}
+
+
+def _opening(text: str) -> set[str]:
+    """The first word: its capital says nothing, and as a content word it is compared anyway."""
+    first = words(text)[:1]
+    return {stem(first[0])} if first else set()
+
+
+def _opposed(claim: str, evidence: str) -> bool:
+    """Whether the claim has one of two opposites where the evidence only has the other."""
+    said, meant = _lower(claim), _lower(evidence)
+    for one, other in _PAIRS:
+        for side, opposite in ((one, other), (other, one)):
+            if side & said and not side & meant and opposite & meant:
+                return True
+    return False
+
+
+def _keeps_conditions(claim: str, evidence: str) -> bool:
+    """Whether no condition, hedge or bound of the evidence is lost in the claim, and none is added."""
+    said, meant = _lower(claim), _lower(evidence)
+    if (meant & _KEPT) - said or (said & _KEPT) - meant:
+        return False
+    if meant & _POSSIBLE and not said & _POSSIBLE:
+        return False
+    if "if" in meant and not said & _CONDITIONS:
+        return False
+    bounds = _bounds(evidence)
+    return all(bound in bounds.get(number, {bound}) for number, found in _bounds(claim).items() for bound in found)
+
+
+def _bounds(text: str) -> dict[str, set[str]]:
+    """How each number of a text is bounded: `low` ("at least"), `high` ("at most"), or not at all."""
+    found: dict[str, set[str]] = {}
+    for quantity in quantities(text):
+        before = [word.casefold() for word in words(text[: quantity.start])[-_WORDS_BEFORE_NUMBER:]]
+        kinds = [kind for kind, spellings in _BOUNDS.items() if not spellings.isdisjoint(before)]
+        found.setdefault(quantity.number, set()).add(kinds[0] if kinds else "")
+    return found
+
+
+def _same_polarity(one: str, other: str) -> bool:
+    return _negates(one) == _negates(other)
+
+
+def _negates(text: str) -> bool:
+    return negated(text) or not _NEGATIONS_ELSEWHERE.isdisjoint(_lower(text))
+
+
+def _lower(text: str) -> set[str]:
+    return {word.casefold() for word in words(text)}

@@ -1,0 +1,72 @@
+"""Commands of `cuvee` about documents and answers. Heavy imports inside them: `cuvee status` must start at once."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cuvee.console import console, told_plainly
+from cuvee.settings import Settings
+
+index = typer.Typer(no_args_is_help=True, help="Show index generations, and go back to one.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(index, name="index")
+
+
+@index.command("list")
+@told_plainly
+def list_generations() -> None:
+    """Show every index generation: what it holds, what made it, and whether it can be gone back to."""
+    from cuvee.database import connect
+    from rag_service.index import publishing
+
+    settings = Settings.load()
+    columns = ("generation", "state", "documents", "chunks", "made by", "embedder", "published", "retired")
+    table = Table(*columns, box=None)
+    for record in publishing.records(connect(settings.resolved_database_url)):
+        colour = {"published": "green", "reclaimed": "dim"}.get(record.state, "white")
+        made_by = record.origin if record.made_from is None else f"{record.origin} {record.made_from}"
+        retired = f"{record.retired_at:%Y-%m-%d %H:%M:%S}" if record.retired_at else ""
+        table.add_row(
+            str(record.number),
+            f"[{colour}]{record.state}[/]",
+            str(record.documents),
+            str(record.chunks),
+            made_by,
+            record.embedder,
+            f"{record.published_at:%Y-%m-%d %H:%M:%S}",
+            retired,
+        )
+    console.print(table)
+
+
+@index.command("publish")
+@told_plainly
+def publish(number: Annotated[int, typer.Argument(min=1, help="Generation, as `cuvee index list` shows it.")]) -> None:
+    """Serve an older generation again, without what was deleted since."""
+    from rag_service import pipeline
+
+    _tell(pipeline.serve_again(number))
+
+
+@index.command("rollback")
+@told_plainly
+def rollback() -> None:
+    """Serve the generation before the present one again; twice goes back two."""
+    from rag_service import pipeline
+
+    _tell(pipeline.go_back())
+
+
+def _tell(receipt: dict[str, Any]) -> None:
+    console.print(
+        f"Published generation {receipt['generation']}: what is alive of generation {receipt['made_from']}, "
+        f"{receipt['documents']} documents, {receipt['chunks']} chunks."
+    )
+    if receipt["waiting"]:
+        console.print(
+            f"{receipt['waiting']} documents came later; the next run of index_documents indexes them again. "
+            "Delete those that you do not want."
+        )

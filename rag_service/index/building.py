@@ -1,0 +1,229 @@
+"""Building the next generation aside: a new delta and tombstones, or everything that is alive in a new base."""
+
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rag_service.index import lexical, segments
+from rag_service.index.manifest import MANIFEST, Manifest, Segment, file_info, generation_folder, sync, verify
+from rag_service.index.rows import ChunkFile, Rows
+from rag_service.index.segments import OpenSegment, Written
+from rag_service.index.tombstones import read_tombstones, write_tombstones
+
+_TOMBSTONES = "tombstones.i64"
+_BATCH_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What everything in a generation was made with; vectors of two recipes are never mixed."""
+
+    embedder: str
+    embedder_version: str
+    chunker: str
+    refusal_threshold: float
+    tuning: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoldingRule:
+    """When delta and tombstones are folded into a new base; the fields are settings of the same names."""
+
+    delta_share: float
+    delta_least_rows: int
+    delta_most_rows: int
+    dead_share: float
+
+    def folds(self, base_rows: int, delta_rows: int, dead: int) -> bool:
+        large = delta_rows > self.delta_least_rows and delta_rows > self.delta_share * base_rows
+        return large or delta_rows > self.delta_most_rows or dead > self.dead_share * (base_rows + delta_rows)
+
+
+def build(index_dir: Path, number: int, rows: Rows, recipe: Recipe) -> Path:
+    """Write generation `number`, which was never published, aside, of these rows; its folder."""
+    remove_unfinished(index_dir)
+    dimension = rows.vectors.shape[1]
+    base = segments.write(index_dir, [rows], dimension, 0)
+    documents = len(pc.unique(rows.chunks.column("document_id")))
+    described = _described(recipe, dimension, documents, rows.chunks.num_rows)
+    return _assemble(index_dir, number, described, base, None, np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Alive:
+    """What of a generation's rows is to be in the next one: not dead, of a living document, not indexed anew."""
+
+    index_dir: Path
+    manifest: Manifest
+    mask: NDArray[np.bool_]
+    """Shape (rows of the manifest,)."""
+    document_ids: frozenset[str]
+
+    @classmethod
+    def of(cls, index_dir: Path, manifest: Manifest, documents: Collection[str]) -> "Alive":
+        """The rows of `documents`. Raises IntegrityError when the stored chunks are not those of the manifest."""
+        pieces = [piece for segment in manifest.segments for piece in _document_ids(index_dir, manifest, segment)]
+        ids = pa.chunked_array(pieces, pa.string())
+        mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
+        mask[read_tombstones(index_dir, manifest)] = False
+        return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
+
+    @property
+    def chunks(self) -> int:
+        return int(self.mask.sum())
+
+    def survivors(self, segment: Segment) -> tuple[OpenSegment, NDArray[np.int64]]:
+        """The opened segment, and the numbers within it of its living rows."""
+        first = 0 if segment == self.manifest.base else self.manifest.rows - segment.rows
+        opened = OpenSegment.read(self.index_dir, segment, self.manifest.dimension, self.manifest.files)
+        return opened, np.flatnonzero(self.mask[first : first + segment.rows]).astype(np.int64)
+
+
+def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: FoldingRule) -> Path:
+    """Write generation `number` aside: what is alive and the rows of `fresh`. Raises IntegrityError as `Alive.of`.
+
+    Only delta and tombstones are written, unless `rule` says that it is time for a new base.
+    """
+    remove_unfinished(alive.index_dir)
+    present = alive.manifest
+    base = present.base
+    base_rows = base.rows if base else 0
+    dead = np.flatnonzero(~alive.mask).astype(np.int64)
+    delta_rows = int(alive.mask[base_rows:].sum()) + _rows_of(fresh)
+    if base is None or rule.folds(base_rows, delta_rows, int((dead < base_rows).sum())):
+        return fold(number, alive, fresh, recipe)
+    described = _described(
+        recipe, present.dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
+    )
+    kept = _written(present, base)
+    if not _rows_of(fresh):
+        return _assemble(alive.index_dir, number, described, kept, _written(present, present.delta), dead)
+    rows = _small(alive, fresh)
+    delta = segments.write(alive.index_dir, [rows] if rows else [], present.dimension, base.rows)
+    return _assemble(alive.index_dir, number, described, kept, delta, dead[dead < base.rows])
+
+
+def fold(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe) -> Path:
+    """Write generation `number` aside: what is alive and the rows of `fresh`, in a new base, in bounded memory."""
+    remove_unfinished(alive.index_dir)
+    dimension = alive.manifest.dimension
+    base = segments.write(alive.index_dir, _merged(alive, _small(alive, fresh)), dimension, 0)
+    described = _described(
+        recipe, dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
+    )
+    return _assemble(alive.index_dir, number, described, base, None, np.empty(0, np.int64))
+
+
+def remove_unfinished(index_dir: Path) -> None:
+    """Remove what killed builds left; nobody ever read it."""
+    for left in (*index_dir.glob("generations/.building-*"), *index_dir.glob("segments/.*-*")):
+        shutil.rmtree(left)
+
+
+def _document_ids(index_dir: Path, manifest: Manifest, segment: Segment) -> list[pa.Array]:
+    name = f"{segment.folder}/chunks.arrow"
+    verify(index_dir / name, manifest.files[name])
+    return ChunkFile(index_dir / name).column("document_id")
+
+
+def _small(alive: Alive, fresh: Rows | None) -> Rows | None:
+    """Living rows of the delta and fresh ones, in order."""
+    parts = [fresh] if fresh is not None else []
+    if alive.manifest.delta is not None:
+        delta, rows = alive.survivors(alive.manifest.delta)
+        parts.append(delta.rows(rows))
+    parts = [part for part in parts if len(part.vectors)]
+    return Rows.together(parts) if parts else None
+
+
+def _merged(alive: Alive, small: Rows | None) -> Iterator[Rows]:
+    """Living rows of the base with those of `small` between them, by document id."""
+    ids = np.array(small.chunks.column("document_id").to_pylist() if small else [], dtype=object)
+    taken = 0
+    if alive.manifest.base is not None:
+        base, rows = alive.survivors(alive.manifest.base)
+        for at in range(0, len(rows), _BATCH_ROWS):
+            batch = base.rows(rows[at : at + _BATCH_ROWS])
+            last = batch.chunks.column("document_id")[-1].as_py()
+            until = taken + int(np.searchsorted(ids[taken:], last, side="right"))
+            if small is not None and until > taken:
+                batch = Rows.together([batch, small.take(np.arange(taken, until))])
+                taken = until
+            yield batch
+    if small is not None and taken < len(ids):
+        yield small.take(np.arange(taken, len(ids)))
+
+
+def _written(manifest: Manifest, segment: Segment | None) -> Written | None:
+    if segment is None:
+        return None
+    files = {name: info for name, info in manifest.files.items() if name.startswith(f"{segment.folder}/")}
+    return Written(segment=segment, files=files)
+
+
+def _documents_of(rows: Rows | None) -> int:
+    return len(pc.unique(rows.chunks.column("document_id"))) if rows is not None else 0
+
+
+def _rows_of(rows: Rows | None) -> int:
+    return len(rows.vectors) if rows is not None else 0
+
+
+def _described(recipe: Recipe, dimension: int, documents: int, chunks: int) -> dict[str, Any]:
+    return {
+        "embedder": recipe.embedder,
+        "embedder_version": recipe.embedder_version,
+        "dimension": dimension,
+        "documents": documents,
+        "chunks": chunks,
+        "chunker": recipe.chunker,
+        "lexical": lexical.VERSION,
+        "refusal_threshold": recipe.refusal_threshold,
+        "tuning": dict(sorted(recipe.tuning.items())),
+    }
+
+
+def _assemble(
+    index_dir: Path,
+    number: int,
+    described: dict[str, Any],
+    base: Written | None,
+    delta: Written | None,
+    dead: NDArray[np.int64],
+) -> Path:
+    """Write tombstones and manifest aside, sync them and rename them into place; the folder."""
+    folder = generation_folder(index_dir, number)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = folder.parent / f".building-{uuid.uuid4().hex}"
+    aside.mkdir()
+    files = {**(base.files if base else {}), **(delta.files if delta else {})}
+    tombstones = None
+    if len(dead):
+        tombstones = f"generations/{folder.name}/{_TOMBSTONES}"
+        write_tombstones(aside / _TOMBSTONES, dead)
+        files[tombstones] = file_info(aside / _TOMBSTONES)
+    manifest = Manifest(
+        number=number,
+        **described,
+        base=base.segment if base else None,
+        delta=delta.segment if delta else None,
+        dead=len(dead),
+        tombstones=tombstones,
+        files=dict(sorted(files.items())),
+    )
+    (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    for path in (*aside.iterdir(), aside):
+        sync(path)
+    # What a killed run left under this number was never published, so nobody reads it.
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    sync(folder.parent)
+    return folder

@@ -1,0 +1,244 @@
+"""Hybrid search: nearest passages and passages with the question's words, scored by five signals on one scale.
+
+The signals are absolute (cosines, and shares of what the question's words could give at most), so their weighted sum
+means the same for every question: a fixed share of it can be asked of an answer. Weights: `calibration.py`. Fusion by a
+convex combination of scores and not of ranks: Bruch, Gai, Ingber 2023, "An Analysis of Fusion Functions for Hybrid
+Retrieval".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_service.documents.statements import Statement
+from rag_service.index.calibration import Calibration, RetrievalWeights
+from rag_service.index.filters import Condition
+from rag_service.index.generation import Chunk, Scored, Selection
+from rag_service.index.lexical import stems
+
+CANDIDATES = 60
+"""Taken from each side."""
+_FINE_CANDIDATES = 30
+"""Best by the two cheap signals; only these are read."""
+_NEAR_DUPLICATE = 0.9
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Searchable(Protocol):
+    """What hybrid search needs of a generation."""
+
+    def select(self, where: Condition | None) -> Selection: ...
+    def dense(self, vector: Vectors, count: int, selection: Selection) -> Scored: ...
+    def lexical(self, query: str, count: int, selection: Selection) -> Scored: ...
+    def lexical_of(self, query: str, rows: npt.NDArray[np.int64]) -> Vectors: ...
+    def rarity(self, stems: Sequence[str]) -> dict[str, float]: ...
+    def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors: ...
+    def statement_vectors(self, rows: npt.NDArray[np.int64]) -> tuple[Vectors, npt.NDArray[np.int64]]: ...
+    def chunk(self, row: int) -> Chunk: ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question as it is searched for."""
+
+    text: str
+    vector: Vectors
+    """Unit vector, shape (dimension,)."""
+    rarity: Mapping[str, float]
+    """Inverse document frequency of each of its stems."""
+    phrases: frozenset[tuple[str, str]]
+    """Its pairs of neighbouring stems."""
+    calibration: Calibration
+
+    def share(self, found: frozenset[str]) -> float:
+        """How much of what the question's words tell is told by these of its stems; 0 to 1."""
+        whole = sum(self.rarity.values())
+        # Summed in one order, so that the same question gives the same figures in every process.
+        return sum(weight for stem, weight in self.rarity.items() if stem in found) / whole if whole else 0.0
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well one statement matches the question."""
+
+    similarity: float
+    """Product of the question's vector and the statement's."""
+    coverage: float
+    """Share of the question's words, by rarity, that it has."""
+    titled_coverage: float
+    """The same with the title's words."""
+    context_coverage: float
+    """The same with the title's words and those of the statement before it."""
+
+
+class Signals(NamedTuple):
+    """What a passage's score is made of; `RetrievalWeights` says what each one is."""
+
+    dense: float
+    statement: float
+    lexical: float
+    coverage: float
+    phrases: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found."""
+
+    chunk: Chunk
+    score: float
+    """Weighted sum of the signals, about 0 to 1."""
+    signals: Signals
+    matches: tuple[Match, ...]
+    """One per statement of the chunk."""
+    query: Query = field(compare=False, repr=False)
+
+    @property
+    def statement_cosines(self) -> tuple[float, ...]:
+        return tuple(match.similarity for match in self.matches)
+
+
+def understood(generation: Searchable, text: str, vector: Vectors, calibration: Calibration) -> Query:
+    words = stems(text)
+    return Query(text, vector, generation.rarity(words), frozenset(pairwise(words)), calibration)
+
+
+def search(generation: Searchable, query: Query, top_k: int, where: Condition | None = None) -> list[Hit]:
+    """The `top_k` passages that score highest among those that match `where`, best first, near-duplicates once."""
+    selection = generation.select(where)
+    rows, cosines, lexical = _candidates(generation, query, max(CANDIDATES, top_k), selection)
+    coarse = cosines + lexical
+    fine = np.lexsort((rows, -coarse))[: max(_FINE_CANDIDATES, top_k)]
+    found = _read(generation, query, rows[fine], cosines[fine], lexical[fine])
+    found.sort(key=lambda hit: (-hit.score, hit.chunk.chunk_id))
+    return _distinct(found, top_k)
+
+
+def _candidates(
+    generation: Searchable, query: Query, count: int, selection: Selection
+) -> tuple[npt.NDArray[np.int64], Vectors, Vectors]:
+    """Rows that either side finds, with both signals of each: exact, whichever side found them."""
+    near = generation.dense(query.vector, count, selection)
+    worded = generation.lexical(query.text, count, selection)
+    rows = np.union1d(near.rows, worded.rows)
+    cosines = _completed(rows, near, lambda missing: generation.vectors(missing) @ query.vector)
+    bm25 = _completed(rows, worded, lambda missing: generation.lexical_of(query.text, missing))
+    whole = sum(query.rarity.values())
+    return rows, cosines, bm25 / whole if whole else np.zeros_like(bm25)
+
+
+def _completed(rows: npt.NDArray[np.int64], known: Scored, score: "_Score") -> Vectors:
+    scores = np.empty(len(rows), dtype=np.float32)
+    places = np.searchsorted(rows, known.rows)
+    missing = np.ones(len(rows), dtype=np.bool_)
+    missing[places] = False
+    scores[places] = known.scores
+    if missing.any():
+        scores[missing] = score(rows[missing])
+    return scores
+
+
+class _Score(Protocol):
+    def __call__(self, rows: npt.NDArray[np.int64], /) -> Vectors: ...
+
+
+def _read(
+    generation: Searchable, query: Query, rows: npt.NDArray[np.int64], cosines: Vectors, lexical: Vectors
+) -> list[Hit]:
+    vectors, starts = generation.statement_vectors(rows)
+    similarities = (vectors @ query.vector).tolist()
+    hits = []
+    for place, row in enumerate(rows.tolist()):
+        chunk = generation.chunk(row)
+        matches, phrases = matched(query, chunk, similarities[starts[place] : starts[place + 1]])
+        cosine = float(cosines[place])
+        signals = Signals(
+            dense=cosine,
+            # A passage without statements (only headings) is judged as one statement that says what it says.
+            statement=max((match.similarity for match in matches), default=cosine),
+            lexical=float(lexical[place]),
+            coverage=max((match.titled_coverage for match in matches), default=0.0),
+            phrases=phrases,
+        )
+        hits.append(Hit(chunk, _fused(query.calibration.retrieval, signals), signals, matches, query))
+    return hits
+
+
+def matched(query: Query, chunk: Chunk, similarities: Sequence[float]) -> tuple[tuple[Match, ...], float]:
+    """How each statement matches, and the share of the question's phrases that the passage has."""
+    wanted = query.rarity.keys()
+    title = wanted & set(stems(chunk.title))
+    before: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
+    matches = []
+    for statement, similarity in zip(chunk.statements, similarities, strict=True):
+        words = stems(statement.text)
+        pairs.update(pairwise(words))
+        here = wanted & set(words)
+        shares = [query.share(frozenset(found)) for found in (here, here | title, here | title | before)]
+        matches.append(Match(similarity, *shares))
+        before = here
+    phrases = len(query.phrases & pairs) / len(query.phrases) if query.phrases else 0.0
+    return tuple(matches), phrases
+
+
+def _fused(weights: RetrievalWeights, signals: Signals) -> float:
+    return float(sum(getattr(weights, name) * value for name, value in signals._asdict().items()))
+
+
+def _distinct(hits: Sequence[Hit], top_k: int) -> list[Hit]:
+    kept: list[tuple[Hit, frozenset[str]]] = []
+    for hit in hits:
+        if len(kept) == top_k:
+            break
+        words = frozenset(stems(hit.chunk.text))
+        if not any(_alike(words, other) for _, other in kept):
+            kept.append((hit, words))
+    return [hit for hit, _ in kept]
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    both = len(one | other)
+    return both == 0 or len(one & other) >= _NEAR_DUPLICATE * both
+
+
+def merged(hits: Sequence[Hit], most_chars: int = 4000) -> list[Hit]:
+    """Hits whose passages overlap or touch in one document become one readable passage, ranked as the better one."""
+    found: list[Hit] = []
+    for hit in hits:
+        place = next((at for at, other in enumerate(found) if _touch(other.chunk, hit.chunk, most_chars)), None)
+        if place is None:
+            found.append(hit)
+        else:
+            found[place] = _joined(found[place], hit)
+    return found
+
+
+def _touch(one: Chunk, other: Chunk, most_chars: int) -> bool:
+    if one.document_id != other.document_id:
+        return False
+    gap = max(one.start_char, other.start_char) - min(one.end_char, other.end_char)
+    return gap <= 0 and max(one.end_char, other.end_char) - min(one.start_char, other.start_char) <= most_chars
+
+
+def _joined(better: Hit, other: Hit) -> Hit:
+    first, second = sorted((better, other), key=lambda hit: hit.chunk.start_char)
+    start, end = first.chunk.start_char, max(first.chunk.end_char, second.chunk.end_char)
+    text = first.chunk.text + second.chunk.text[first.chunk.end_char - second.chunk.start_char :]
+    said: dict[tuple[int, int], tuple[Statement, Match]] = {}
+    for hit in (first, second):
+        shift = hit.chunk.start_char - start
+        for statement, match in zip(hit.chunk.statements, hit.matches, strict=True):
+            moved = Statement(statement.text, statement.context, statement.start + shift, statement.end + shift)
+            said.setdefault((moved.start, moved.end), (moved, match))
+    in_order = [said[span] for span in sorted(said)]
+    values = {name: getattr(better.chunk, name) for name in Chunk.__dataclass_fields__}
+    values |= {"start_char": start, "end_char": end, "text": text, "page": first.chunk.page}
+    values |= {"ordinal": first.chunk.ordinal, "statements": tuple(statement for statement, _ in in_order)}
+    matches = tuple(match for _, match in in_order)
+    return Hit(Chunk(**values), better.score, better.signals, matches, better.query)

@@ -1,0 +1,97 @@
+"""The first tasks of the DAG `index_documents`: from the inbox to chunks with vectors, as Parquet."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from cuvee.settings import Settings
+from rag_service.documents import landing, ledger
+from rag_service.documents.batches import NOTHING_NEW, Batch, batch_id
+from rag_service.documents.readers import ReadLimits
+from rag_service.pipeline.run import Run
+from rag_service.sources.folder import list_settled
+
+log = logging.getLogger(__name__)
+
+_CHUNKS_PER_PARTITION = 32
+_MOST_PARTITIONS = 64
+
+
+def land_documents(settings: Settings | None = None) -> dict[str, int]:
+    """Take settled files out of the inbox; how many were landed, duplicates, superseded, left and failed."""
+    run = Run.begin(settings)
+    files = list_settled(run.settings.inbox_dir, run.settings.settle_seconds)[: run.settings.batch_documents]
+    receipt = landing.land(files, run.engine, run.objects)
+    log.info("%d files in the inbox: %s", len(files), receipt)
+    return receipt.as_dict()
+
+
+def prepare_chunks(settings: Settings | None = None) -> dict[str, Any]:
+    """Read and cut every landed document, also those that a killed run left; the batch.
+
+    `batch_id` is None where there is nothing to do, and `NOTHING_NEW` where documents only wait to be taken out.
+    """
+    run = Run.begin(settings)
+    with run.engine.connect() as connection:
+        waiting = ledger.landed(connection)
+    if not waiting:
+        batch = NOTHING_NEW if run.index_is_stale() else None
+        return {"batch_id": batch, "documents": 0, "failed": 0, "chunks": 0}
+    run.check_versions(run.published())
+    part = run.batch(batch_id(waiting, (run.chunker, run.model.version)))
+    part.write(part.prepared, lambda folder: _prepare(run, waiting, folder))
+    outcomes = part.outcomes()
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        log.warning("document %s failed: %s", outcome.document_id, outcome.error)
+    with run.engine.begin() as connection:
+        ledger.mark_failed(connection, failed)
+    chunks = sum(outcome.chunks or 0 for outcome in outcomes)
+    return {"batch_id": part.id, "documents": len(outcomes), "failed": len(failed), "chunks": chunks}
+
+
+def embed_chunks(batch: dict[str, Any], settings: Settings | None = None) -> dict[str, Any]:
+    """Vectors for the chunks of the batch and for their statements; the seconds that took."""
+    run = Run.begin(settings)
+    started = time.monotonic()
+    if batch["batch_id"] in (None, NOTHING_NEW):
+        return {"batch_id": batch["batch_id"], "chunks": 0, "seconds": 0.0}
+    part = run.batch(batch["batch_id"])
+    chunks = sum(outcome.chunks or 0 for outcome in part.outcomes())
+    part.write(part.embedded, lambda folder: _embed(run, part, chunks, folder))
+    return {"batch_id": part.id, "chunks": chunks, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _prepare(run: Run, waiting: Sequence[ledger.Landed], folder: str) -> None:
+    from spark_jobs import documents
+    from spark_jobs.session import attached
+
+    settings = run.settings
+    limits = ReadLimits(settings.max_document_bytes, settings.max_document_chars)
+    preparation = documents.Preparation(
+        settings.resolved_objects_url, settings.embedder, run.rule, limits, settings.read_timeout_seconds
+    )
+    largest_first = sorted(waiting, key=lambda document: (-document.size_bytes, document.document_id))
+    rows = [
+        (d.document_id, d.topic, d.segment, d.uri, d.sha256, d.size_bytes, slot, d.source)
+        for slot, d in enumerate(largest_first)
+    ]
+    with attached(settings.resolved_spark_url) as spark:
+        landed = spark.createDataFrame(rows, documents.LANDED)
+        documents.transform(landed, preparation, _partitions(len(rows), 1)).write.parquet(folder)
+
+
+def _embed(run: Run, part: Batch, chunks: int, folder: str) -> None:
+    from spark_jobs import embeddings
+    from spark_jobs.session import attached
+
+    settings = run.settings
+    with attached(settings.resolved_spark_url) as spark:
+        rows = spark.read.parquet(str(part.prepared)).where("ordinal is not null")
+        partitions = _partitions(chunks, _CHUNKS_PER_PARTITION)
+        embeddings.transform(rows, settings.embedder, settings.chunk_tokens, partitions).write.parquet(folder)
+
+
+def _partitions(rows: int, rows_each: int) -> int:
+    return max(1, min(_MOST_PARTITIONS, -(-rows // rows_each)))

@@ -1,0 +1,65 @@
+"""What the DAG `housekeeping` does: what nobody needs any more is removed, after a soak.
+
+Everything can be killed at any line and run again. A deleted document is gone from answers with the next generation;
+its text is gone from the disk once these three have run after the soak.
+"""
+
+import logging
+import shutil
+import time
+from datetime import timedelta
+from typing import Any
+
+from cuvee.database import single_writer
+from cuvee.settings import Settings
+from rag_service.documents import retention
+from rag_service.index import reclaiming
+from rag_service.pipeline.index import fold_present
+from rag_service.pipeline.run import INDEX_LOCK, Run
+
+log = logging.getLogger(__name__)
+
+
+def forget_deleted(settings: Settings | None = None) -> dict[str, Any]:
+    """Fold the index if the published generation's files still hold text of documents deleted before the soak."""
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        present = run.published()
+        with run.engine.connect() as connection:
+            due = retention.any_deleted(connection, _soak(run))
+        if present is None or not present.dead or not due:
+            return {"generation": present.number if present else None, "published": False}
+        return {"generation": fold_present(run, present).number, "published": True}
+
+
+def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:
+    """Remove generations and batches that are older than the soak, and segments that nothing refers to."""
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        gone = reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept, _soak(run))
+    before = time.time() - _soak(run).total_seconds()
+    batches = [f for f in run.settings.batches_dir.glob("documents/*") if f.stat().st_mtime < before]
+    for folder in batches:
+        shutil.rmtree(folder)
+    log.info("reclaimed generations %s and %d batches", gone, len(batches))
+    return {"generations": gone, "batches": len(batches)}
+
+
+def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
+    """Remove bytes and texts that only documents refer to which were deleted or superseded before the soak."""
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        with run.engine.connect() as connection:
+            due = retention.read(connection, _soak(run))
+        store, removed = run.objects, 0
+        for sha256 in store.unused(due.objects_kept, due.put_before):
+            store.remove(sha256)
+            removed += 1
+        with run.engine.begin() as connection:
+            documents = retention.mark_reclaimed(connection, due.documents)
+    log.info("removed %d objects of %d documents", removed, documents)
+    return {"objects": removed, "documents": documents}
+
+
+def _soak(run: Run) -> timedelta:
+    return timedelta(hours=run.settings.soak_hours)

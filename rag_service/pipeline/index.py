@@ -1,0 +1,213 @@
+"""From chunks with vectors to the generation that is served; compaction; going back to an older generation.
+
+One writer at a time, by an advisory lock. Each function builds aside from what the ledger says, and publishes in a
+transaction that holds the ledger still: if a document was deleted or superseded meanwhile, it builds again.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cuvee.database import single_writer
+from cuvee.errors import InvalidInputError, NotReadyError
+from cuvee.serving import wait_until_serves
+from cuvee.settings import Settings
+from rag_service.documents import ledger
+from rag_service.documents.batches import NOTHING_NEW, remove_older
+from rag_service.index import building, publishing, reclaiming
+from rag_service.index import generation as generations
+from rag_service.index.building import Alive, Recipe
+from rag_service.index.generation import Generation
+from rag_service.index.manifest import Manifest
+from rag_service.index.rows import Rows
+from rag_service.pipeline.run import INDEX_LOCK, Run
+
+log = logging.getLogger(__name__)
+
+_MOST_TRIES = 20
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    """What the ledger said when a build began."""
+
+    indexed: set[str]
+    landed: set[str]
+    restorable: set[str]
+
+    @classmethod
+    def read(cls, connection: sa.Connection) -> "_Ledger":
+        indexed, landed = (ledger.ids_in_state(connection, state) for state in ("indexed", "landed"))
+        return cls(indexed, landed, ledger.restorable(connection))
+
+    @property
+    def living(self) -> set[str]:
+        """What an older generation may serve again."""
+        return self.indexed | self.restorable
+
+
+def publish_generation(batch: dict[str, Any], settings: Settings | None = None) -> dict[str, Any]:
+    """Build and publish the generation that holds what is alive of the present one, and the batch.
+
+    Where that is what is published already (the batch was, or all of it failed), nothing is published.
+    """
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        present = run.published()
+        if batch["batch_id"] is None:
+            return _receipt(present, published=False)
+        run.check_versions(present)
+        part = run.batch(batch["batch_id"])
+        good = [] if part.id == NOTHING_NEW else [o for o in part.outcomes() if o.error is None]
+        with run.engine.connect() as connection:
+            waiting = ledger.ids_in_state(connection, "landed")
+        fresh_ones = any(o.document_id in waiting for o in good)
+        if not fresh_ones and (present is None or not run.index_is_stale()):
+            return _receipt(present, published=False)
+        rows = Rows.of_batch(part.chunks()) if fresh_ones else None
+
+        def build(number: int, said: _Ledger) -> Path:
+            fresh = {o.document_id for o in good if o.document_id in said.landed}
+            return _extended(run, number, present, said.indexed, rows.only(fresh) if rows else None)
+
+        def record(connection: sa.Connection, said: _Ledger) -> None:
+            if rows is not None:
+                ledger.mark_indexed(connection, [o for o in good if o.document_id in said.landed])
+            ledger.mark_left(connection)
+
+        manifest = _publish(run, build, record, "batch", None)
+        reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
+        if part.id != NOTHING_NEW:
+            remove_older(run.settings.batches_dir, part)
+    return _receipt(manifest, published=True)
+
+
+def compact_index(settings: Settings | None = None) -> dict[str, Any]:
+    """Fold what is alive into a new base and publish that; nothing where there is no delta and nothing dead."""
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        present = run.published()
+        if present is None or (present.delta is None and not present.dead and not run.index_is_stale()):
+            return _receipt(present, published=False)
+        return _receipt(fold_present(run, present), published=True)
+
+
+def fold_present(run: Run, present: Manifest) -> Manifest:
+    """Publish what is alive of `present` in a new base; the lock must be held."""
+
+    def build(number: int, said: _Ledger) -> Path:
+        alive = Alive.of(run.index_dir, present, said.indexed)
+        return building.fold(number, alive, None, _recipe_of(present))
+
+    return _publish(run, build, lambda connection, _: _left(connection), "compaction", None)
+
+
+def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]:
+    """Publish what is alive of an older generation, as a new one.
+
+    Deleted and superseded documents do not come back. Documents that it does not hold wait to be indexed again.
+
+    Raises:
+        NotFoundError: there is no such generation (any more).
+        IntegrityError: one of its files is missing or altered.
+        InvalidInputError: it is what is published.
+        ConfigurationError: it was made by another embedder or chunker than the settings name.
+    """
+    run = Run.begin(settings)
+    with single_writer(run.engine, INDEX_LOCK):
+        present = run.published()
+        if present is not None and present.number == number:
+            raise InvalidInputError(f"Generation {number} is what is published.")
+        older = Generation.load(publishing.find(run.engine, number, run.index_dir)).manifest
+        run.check_versions(older)
+        waiting = 0
+
+        def build(new: int, said: _Ledger) -> Path:
+            alive = Alive.of(run.index_dir, older, said.living)
+            return building.extend(new, alive, None, _recipe_of(older), run.folding)
+
+        def record(connection: sa.Connection, said: _Ledger) -> None:
+            nonlocal waiting
+            held = Alive.of(run.index_dir, older, said.living).document_ids
+            waiting = ledger.mark_served(connection, held)
+            ledger.mark_left(connection)
+
+        manifest = _publish(run, build, record, "publish", number)
+    return {**_receipt(manifest, published=True), "made_from": number, "waiting": waiting}
+
+
+def go_back(settings: Settings | None = None) -> dict[str, Any]:
+    """`serve_again` of the generation that was served before; going back twice goes back two."""
+    run = Run.begin(settings)
+    return serve_again(publishing.before(run.engine), run.settings)
+
+
+def verify_served(settings: Settings | None = None) -> dict[str, Any]:
+    """Wait until `rag_service` serves the published generation, if there is one.
+
+    Raises:
+        NotReadyError: it still serves something else after a minute.
+    """
+    run = Run.begin(settings)
+    present = run.published()
+    if present is None:
+        return {"generation": None, "seconds": 0.0}
+    seconds = wait_until_serves(run.settings.resolved_rag_url, "generation", present.number)
+    service_url = f"{run.settings.public_rag_url}/docs"
+    return {"generation": present.number, "seconds": round(seconds, 1), "service_url": service_url}
+
+
+def _publish(
+    run: Run,
+    build: Callable[[int, _Ledger], Path],
+    record: Callable[[sa.Connection, _Ledger], None],
+    origin: str,
+    made_from: int | None,
+) -> Manifest:
+    """Build and publish, again as long as documents vanish between the two."""
+    for _ in range(_MOST_TRIES):
+        with run.engine.connect() as connection:
+            said = _Ledger.read(connection)
+        folder = build(generations.next_number(run.engine), said)
+        with run.engine.begin() as connection:
+            ledger.hold(connection)
+            now = _Ledger.read(connection)
+            if not (said.indexed <= now.indexed and said.landed <= now.landed and said.living <= now.living):
+                log.info("documents were deleted or superseded meanwhile; building generation %s again", folder.name)
+                continue
+            manifest = generations.publish(connection, folder, origin, made_from)
+            record(connection, said)
+        counts = (manifest.number, manifest.documents, manifest.chunks)
+        log.info("published generation %d: %d documents, %d chunks", *counts)
+        return manifest
+    raise NotReadyError(f"Documents changed during each of {_MOST_TRIES} builds; try again when fewer do.")
+
+
+def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
+    settings, model = run.settings, run.model
+    tuning = present.tuning if present else {}
+    recipe = Recipe(model.id, model.version, run.chunker, settings.refusal_threshold, tuning)
+    if present is None:
+        assert fresh is not None, "without a batch there is no first generation"
+        return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
+    return building.extend(number, Alive.of(run.index_dir, present, indexed), fresh, recipe, run.folding)
+
+
+def _recipe_of(manifest: Manifest) -> Recipe:
+    made = manifest
+    return Recipe(made.embedder, made.embedder_version, made.chunker, made.refusal_threshold, made.tuning)
+
+
+def _left(connection: sa.Connection) -> None:
+    ledger.mark_left(connection)
+
+
+def _receipt(manifest: Manifest | None, published: bool) -> dict[str, Any]:
+    if manifest is None:
+        return {"generation": None, "documents": 0, "chunks": 0, "published": published}
+    counts = {"documents": manifest.documents, "chunks": manifest.chunks}
+    return {"generation": manifest.number, **counts, "published": published}
