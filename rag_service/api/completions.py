@@ -22,6 +22,7 @@ from rag_service.api.openai_schemas import (
 from rag_service.api.schemas import MOST_QUESTION_CHARS, MOST_TURN_CHARS, MOST_TURNS, AskRequest, AskResponse, SourceOut
 
 _LIST_HEAD = "\n\nSources:\n"
+_LISTED_TITLE = re.compile(r"^\[\d+\] (.{1,300}?)(?:, page \d+)?: https?://", re.M)
 _PIECE = re.compile(r"\S+\s*|\s+")
 
 
@@ -41,19 +42,16 @@ def ask_request(body: ChatRequest, topic: str | None) -> AskRequest:
         raise TooLargeError(f"The last message has {len(question)} characters; at most {MOST_QUESTION_CHARS} are read.")
     # Clients send the whole conversation every time; what is too old or too long is left out, not refused.
     history = [
-        {"role": message.role, "text": _without_sources(message.text)[:MOST_TURN_CHARS]}
+        {"role": message.role, "text": text[:MOST_TURN_CHARS], "titles": _LISTED_TITLE.findall(listed)}
         for message in said[:last][-MOST_TURNS:]
+        for text, _, listed in [message.text.strip().partition(_LIST_HEAD)]
+        if text
     ]
     place = {"topic": topic, "segment": body.segment, "filter": body.filter}
     try:
         return AskRequest.model_validate({"question": question, "history": history, "top_k": body.top_k, **place})
     except ValidationError as error:
         raise InvalidInputError("; ".join(problem["msg"] for problem in error.errors())) from error
-
-
-def _without_sources(text: str) -> str:
-    """An earlier answer as it was before its list of sources was added."""
-    return text.partition(_LIST_HEAD)[0] or text
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,39 @@ export function answerElements(response) {
 
 function body(response) {
   const numbered = new Map(response.sources.map((source) => [source.number, source]));
-  const paragraph = el("p", { class: "answer" });
+  const answer = el("div", { class: "answer" });
   for (const sentence of response.sentences) {
     const marks = sentence.citations.filter((number) => numbered.has(number)).map((number) => citation(numbered.get(number)));
-    const lastWord = sentence.text.match(/\S*$/)[0];
-    const end = el("span", { class: lastWord.length < 20 ? "together" : null }, lastWord, ...marks);
-    paragraph.append(sentence.text.slice(0, sentence.text.length - lastWord.length), end, sentence.text.includes("\n") ? "\n" : " ");
+    const rows = tableRows(sentence.text);
+    if (rows) addRows(answer, rows, marks);
+    else addSentence(answer, sentence.text, marks);
   }
-  return paragraph;
+  return answer;
+}
+
+function addSentence(answer, text, marks) {
+  if (answer.lastElementChild?.tagName !== "P") answer.append(el("p"));
+  const lastWord = text.match(/\S*$/)[0];
+  const end = el("span", { class: lastWord.length < 20 ? "together" : null }, lastWord, ...marks);
+  answer.lastElementChild.append(text.slice(0, text.length - lastWord.length), end, text.includes("\n") ? "\n" : " ");
+}
+
+/** The cells of a quoted table, its head first; null where the text is none. */
+function tableRows(text) {
+  const rows = text.split("\n").map((line) => line.split(" | "));
+  return rows.length > 1 && rows[0].length > 1 && rows.every((row) => row.length === rows[0].length) ? rows : null;
+}
+
+function addRows(answer, [head, ...rows], marks) {
+  const name = head.join(" | ");
+  if (answer.lastElementChild?.dataset.head !== name) {
+    const cells = head.map((cell) => el("th", { scope: "col" }, cell));
+    const table = el("table", {}, el("thead", {}, el("tr", {}, ...cells)), el("tbody"));
+    answer.append(el("div", { class: "table", "data-head": name, tabindex: "0", role: "region", "aria-label": "Table" }, table));
+  }
+  const made = rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell))));
+  made.at(-1).lastElementChild.append(" ", el("span", { class: "together" }, ...marks));
+  answer.lastElementChild.querySelector("tbody").append(...made);
 }
 
 function citation(source) {
@@ -43,7 +68,7 @@ export function sources(found, title) {
 }
 
 function card(source) {
-  const quoted = source.quotes.map((quote) => quote.text).join(" … ") || source.text;
+  const quoted = [...new Set(source.quotes.map((quote) => quote.text))].join(" … ") || source.text;
   const short = quoted.length > 220 ? `${quoted.slice(0, 220).trimEnd()}…` : quoted;
   return el(
     "button",

@@ -34,14 +34,16 @@ export function start() {
 
 /** What there is to ask about, and what was asked lately. */
 export async function refresh() {
-  const [{ topics }, { questions }] = await Promise.all([api.topics(), api.questions(6)]);
+  const [{ topics }, { questions }] = await Promise.all([api.topics(), api.questions(30)]);
   places = topics;
   options($("topic"), "All topics", topics.filter((t) => t.segments.some((s) => s.indexed)).map((t) => t.topic));
   showSegments();
   const count = topics.flatMap((t) => t.segments).reduce((sum, segment) => sum + segment.indexed, 0);
   const topicCount = topics.filter((t) => t.segments.some((s) => s.indexed)).length;
   $("holdings").replaceChildren(...holdings(count, topicCount));
-  const lines = questions.map((asked) =>
+  const first = (asked, at) => questions.findIndex((other) => other.question === asked.question) === at;
+  const latest = questions.filter(first).slice(0, 5);
+  const lines = latest.map((asked) =>
     el("li", {}, el("a", { href: `#/questions/${asked.question_id}` }, asked.question), el("span", { class: "fine" }, ago(asked.asked_at))),
   );
   $("recent-list").replaceChildren(...lines);

@@ -96,11 +96,23 @@ function list(documents, total) {
   const now = JSON.stringify(documents) + Math.floor(Date.now() / 60_000);
   if (now === shown) return;
   shown = now;
+  count().catch((error) => notice(error.message));
   const focused = document.activeElement?.dataset?.focus;
   const rows = documents.map(row);
   const empty = state ? "None." : "No documents yet. Drop some above.";
   $("list").replaceChildren(...(rows.length ? rows : [el("li", { class: "fine empty" }, empty)]));
   if (focused) $("list").querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+}
+
+/** How many there are in each state, on the buttons that show them. */
+async function count() {
+  ({ topics } = await api.topics());
+  const segments = topics.flatMap((topic) => topic.segments);
+  for (const button of document.querySelectorAll("[data-state]")) {
+    const counted = button.dataset.state ? segments.reduce((sum, one) => sum + one[button.dataset.state], 0) : 0;
+    button.querySelector(".count")?.remove();
+    if (counted) button.append(el("span", { class: "count" }, ` ${counted.toLocaleString("en")}`));
+  }
 }
 
 function row(one) {
@@ -170,7 +182,6 @@ async function send(files) {
   $("sending").replaceChildren();
   // One request each, one after the other: a large or broken file does not hold the others up.
   for (const file of files) await sendOne(file, topic, segment);
-  ({ topics } = await api.topics());
 }
 
 async function sendOne(file, topic, segment) {

@@ -137,6 +137,7 @@ def test_earlier_messages_are_the_history_and_our_own_lists_of_sources_are_left_
     assert heard[1].question == "How is gas detected?"
     assert [turn.role for turn in heard[1].history] == ["user", "assistant"]
     assert heard[1].history[0].text == QUESTION
+    assert heard[1].history[1].titles == ("The cellar museum",)
     assert "first Sunday" in heard[1].history[1].text and "Sources:" not in heard[1].history[1].text
 
 

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from cuvee.database import answer_feedback, questions
 from cuvee.settings import Settings
+from rag_service.answers.answerer import Answer, Sentence, Source, Versions
 from rag_service.feedback import log
 from tests.integration.rag_service.conftest import KEY
 from tests.integration.rag_service.live import document, document_id, pdf, served, set_document, shelve
@@ -73,7 +74,7 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**options)  # type: ignore[arg-type]
         contexts.append(context)
         if key:
-            context.add_init_script(f"localStorage.setItem('cuvee.key', '{key}')")
+            context.add_init_script(f"globalThis.localStorage?.setItem('cuvee.key', '{key}')")
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -140,6 +141,29 @@ def test_a_citation_opens_its_document_with_the_words_marked_and_the_page_of_the
     page.keyboard.press("Escape")
     expect(reader).to_be_hidden()
     expect(citation).to_be_focused()
+
+
+def test_quoted_rows_of_a_table_are_shown_as_one_table_with_their_citations(
+    visit: Callable[..., Page], engine: sa.Engine, key_id: int
+) -> None:
+    head = "Stage | Reading | Action"
+    rows = ["Amber | 5,000 ppm | Finish the work", "Red | 15,000 ppm | Leave"]
+    sources = [Source(n, "doc-gas", "Gas", "gas.txt", None, 0, len(row), row, 0.5) for n, row in enumerate(rows, 1)]
+    answer = Answer(
+        answer="as in the rows",
+        refused=False,
+        sentences=tuple(Sentence(f"{head}\n{row}", (n,)) for n, row in enumerate(rows, 1)),
+        sources=tuple(sources),
+        nearest=(),
+        searched="",
+        versions=Versions(1, "e", "m"),
+        timings_ms={"total": 1.0},
+    )
+    page = visit(f"#/questions/{log.record(engine, key_id, log.Posed('What to do?'), answer)}")
+
+    table = page.get_by_role("region", name="Table")
+    expect(table.get_by_role("columnheader")).to_have_text(["Stage", "Reading", "Action"])
+    expect(table.locator("tbody tr")).to_have_text(["Amber5,000 ppmFinish the work 1", "Red15,000 ppmLeave 2"])
 
 
 def test_a_refusal_shows_the_nearest_passages(visit: Callable[..., Page]) -> None:
@@ -313,6 +337,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Callable[..., Page])
     page.get_by_role("button", name="Close the document").click()
     page.get_by_role("link", name="Documents").click()
     expect(page.locator(".document")).to_have_count(3)
+    assert page.evaluate(width) <= 360
+    ask_about_much = f"{QUESTION} {'And so on? ' * 20}".strip()
+    page.get_by_role("link", name="Ask", exact=True).click()
+    ask(page, ask_about_much)
+    page.reload()
+    expect(page.get_by_role("link", name=ask_about_much)).to_be_visible()
 
     assert page.evaluate(width) <= 360
 

@@ -44,3 +44,29 @@ def test_a_place_has_at_most_200_characters_and_is_not_empty() -> None:
 def test_unknown_fields_are_refused_by_name() -> None:
     with pytest.raises(ValidationError, match="topk"):
         AskRequest.model_validate({"question": "x", "topk": 3})
+
+
+def nested(levels: int) -> dict:
+    return {"not": nested(levels - 1)} if levels > 1 else {"topic": "x"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "valid"),
+    [
+        (nested(10), True),
+        (nested(11), False),
+        ({"topic": "x" * 9_900}, True),
+        ({"topic": "x" * 10_000}, False),
+        ({"topic": "a\x00"}, False),
+        ({"a\x00": "x"}, False),
+        ({"topic": "\ud800"}, False),
+        ({"topic": "\U0001f377"}, True),
+    ],
+)
+def test_a_filter_is_bounded_and_can_be_stored(condition: dict, valid: bool) -> None:
+    body = {"question": "x", "filter": condition}
+    if valid:
+        assert AskRequest.model_validate(body).filter == condition
+    else:
+        with pytest.raises(ValidationError, match="filter"):
+            AskRequest.model_validate(body)
