@@ -106,8 +106,8 @@ class Generation:
 
         Exact, best first; equal scores in row order; fewer hits where fewer chunks match.
         """
-        found = self._vectors.search(vector, top_k, self._matching(topic, segment))
-        return [Hit(chunk_at(self._chunks, row), score) for row, score in found]
+        rows, scores = self._vectors.search(vector, top_k, self._matching(topic, segment))
+        return [Hit(chunk_at(self._chunks, int(row)), float(score)) for row, score in zip(rows, scores, strict=True)]
 
     def rows(self) -> Rows:
         """All chunks with their vectors, for building the next generation from."""
