@@ -85,7 +85,7 @@ def main() -> None:
     # As drafted, before the decision to refuse, which is measured by itself.
     values = {
         "holds_gold_60_words": (
-            sum(metrics.holds(one.answer, one.case.answers) for one in answerable) / len(answerable),
+            sum(one.right for one in answerable) / len(answerable),
             0.84,
         ),
         "holds_gold_30_words": (sum(short) / len(short), 0.72),

@@ -22,13 +22,11 @@ from rag_service.index.publishing import current, next_number, publish
 from rag_service.index.rows import SCHEMA, Chunk, Rows
 from rag_service.index.segments import OpenSegment
 from rag_service.index.tombstones import read_tombstones
+from rag_service.index.vectors import LISTED_ROWS, best
 
 __all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
 __all__ += ["build", "current", "next_number", "publish", "read_manifest"]
 
-# Up to here an exact scan of the selected vectors is as fast as the index, or the index would lose some of them
-# (measured: docs/adr/0007).
-_EXACT_ROWS_FLAT, _EXACT_ROWS = 1_000, 20_000
 # Asking tantivy for one of a given list of rows costs as much as this many rows more of an open search.
 _LISTED_COST = 5
 _SELECTIONS_KEPT = 32
@@ -113,14 +111,12 @@ class Generation:
         for segment, first, last in self._parts():
             wanted = selection.mask[first:last]
             chosen = int(np.count_nonzero(wanted))
-            if chosen <= (_EXACT_ROWS_FLAT if segment.vectors.kind == "Flat" else _EXACT_ROWS):
-                rows = np.flatnonzero(wanted).astype(np.int64)
-                scores = segment.vectors.reconstruct(rows) @ np.asarray(vector, np.float32)
+            if chosen <= LISTED_ROWS:
+                rows, scores = segment.vectors.search(vector, count, np.flatnonzero(wanted).astype(np.int64))
             else:
-                without = None if chosen == len(wanted) else ~wanted
-                rows, scores = segment.vectors.search(vector, count, None, without)
-            found.append(Scored(np.asarray(rows, np.int64) + first, np.asarray(scores, np.float32)))
-        return _best(np.concatenate([f.rows for f in found]), np.concatenate([f.scores for f in found]), count)
+                rows, scores = segment.vectors.search(vector, count, None, None if chosen == len(wanted) else wanted)
+            found.append(Scored(rows + first, scores))
+        return Scored(*best(np.concatenate([f.rows for f in found]), np.concatenate([f.scores for f in found]), count))
 
     def lexical(self, query: str, count: int, selection: Selection) -> Scored:
         """The `count` rows of the selection with the highest BM25 for the words of `query`; fewer where fewer match."""
@@ -185,12 +181,3 @@ class Generation:
     def _column(self, name: str) -> pa.ChunkedArray:
         pieces = [piece for segment in self._segments for piece in segment.chunks.column(name)]
         return pa.chunked_array(pieces, SCHEMA.field(name).type)
-
-
-def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Scored:
-    if len(rows) > 4 * count > 0:
-        least = np.partition(scores, len(scores) - count)[len(scores) - count]
-        near = scores >= least
-        rows, scores = rows[near], scores[near]
-    order = np.lexsort((rows, -scores))[: max(count, 0)]
-    return Scored(rows[order], scores[order])

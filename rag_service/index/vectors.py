@@ -1,76 +1,183 @@
-"""Vectors on disk and search over them, by FAISS."""
+"""Vectors on disk and search over them: the contract that every vector index keeps, and the one by FAISS.
 
-from collections.abc import Iterator
+Few vectors are kept as they are (`Flat`, fp32) and always searched exactly. Many are kept in fp16, grouped around
+centroids (`IVF`), and a search looks at so many groups as a measurement at the build found necessary.
+"""
+
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from cuvee.errors import IntegrityError
+from rag_service.index import ivf
+
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+FLAT_ROWS = 10_000
+"""Most vectors of a Flat index: one scan of them takes about 1 ms, less than the rest of a question."""
+LISTED_ROWS = 4_096
+"""Up to here, comparing the asked-for rows themselves is faster than testing every row of the index."""
 
 
-def build(path: Path, vectors: NDArray[np.float32] | Iterator[NDArray[np.float32]], count: int, dimension: int) -> str:
-    """Write `count` unit vectors, in one matrix or in batches, as an index; row number is the id. Its kind."""
-    index = faiss.IndexFlatIP(dimension)
-    for batch in [vectors] if isinstance(vectors, np.ndarray) else vectors:
-        if len(batch):
-            index.add(np.ascontiguousarray(batch))
-    if index.ntotal != count:
-        raise IntegrityError(f"{index.ntotal} vectors came instead of {count}.")
+class VectorIndex(Protocol):
+    """Unit vectors under row numbers from 0 on; searching is safe from several threads."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    def __len__(self) -> int: ...
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        count: int,
+        rows: NDArray[np.int64] | None = None,
+        alive: NDArray[np.bool_] | None = None,
+    ) -> Found:
+        """The `count` rows nearest to the unit vector, shape (dimension,), and their cosines; fewer where there are
+        fewer. Best first, equal cosines in row order. Only among `rows` and where `alive`, shape (all rows,), is true.
+        """
+
+    def reconstruct(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors of these rows, shape (rows, dimension)."""
+
+
+def build(path: Path, vectors: NDArray[np.float32] | Iterable[NDArray[np.float32]], count: int, dimension: int) -> str:
+    """Write `count` unit vectors, in one matrix or in batches, as one file; a row's number is its id. The kind.
+
+    Holds one batch at a time, and above FLAT_ROWS the index itself (0.8 KB for each vector of 384); needs as much
+    space again beside `path` while it runs. The same vectors give the same file on the same number of cores.
+
+    Raises:
+        IntegrityError: there are fewer vectors than `count`, or more, or of another dimension.
+    """
+    batches = ivf.slices(vectors) if isinstance(vectors, np.ndarray) else vectors
+    sound = checked(batches, count, dimension)
+    if count > FLAT_ROWS:
+        index = ivf.build(sound, count, dimension, path.with_name(f"{path.name}.spool"))
+    else:
+        index = faiss.IndexFlatIP(dimension)
+        for batch in sound:
+            index.add(batch)
     faiss.write_index(index, str(path))
-    return "Flat"
+    return _kind(index)
+
+
+def write(path: Path, vectors: NDArray[np.float32]) -> None:
+    """Write unit vectors, shape (rows, dimension)."""
+    build(path, vectors, *vectors.shape)
 
 
 class Vectors:
-    """A read-only set of unit vectors; searching is safe from several threads."""
-
-    kind = "Flat"
+    """An index in a file; it never changes. One search runs in one thread."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        self.kind = _kind(index)
+        self.dimension = int(index.d)
 
     @classmethod
     def read(cls, path: Path, memory_map: bool = True) -> "Vectors":
-        """Raises IntegrityError when FAISS cannot read the file."""
-        flags = faiss.IO_FLAG_MMAP_IFC if memory_map else 0
+        """Open the file; by memory map, so that it is read as it is used and processes share it.
+
+        Raises:
+            IntegrityError: it is not an index of ours.
+        """
         try:
-            return cls(faiss.read_index(str(path), flags))
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if memory_map else 0)
         except RuntimeError as error:
             raise IntegrityError(f"{path} is not a FAISS index: {error}") from error
+        if isinstance(index, faiss.IndexIVF):
+            index.make_direct_map(True)
+        elif not isinstance(index, faiss.IndexFlat):
+            raise IntegrityError(f"{path} is a FAISS index of another kind ({type(index).__name__}).")
+        return cls(index)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    @property
-    def dimension(self) -> int:
-        return int(self._index.d)
+    def all(self) -> NDArray[np.float32]:
+        """Every vector, shape (rows, dimension)."""
+        return self.reconstruct(np.arange(len(self), dtype=np.int64))
 
     def reconstruct(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors of these rows, shape (rows, dimension)."""
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        return np.asarray(self._index.reconstruct_batch(rows), dtype=np.float32)
+        return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64)), dtype=np.float32)
 
     def search(
         self,
         vector: NDArray[np.float32],
         count: int,
         rows: NDArray[np.int64] | None = None,
-        without: NDArray[np.bool_] | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The `count` best rows and their cosines, best first, among `rows` (None: all) and not in `without`."""
-        allowed = np.ones(len(self), dtype=np.bool_) if without is None else ~without
+        alive: NDArray[np.bool_] | None = None,
+    ) -> Found:
+        """As VectorIndex.search; exact where all of few rows are looked at, which `ivf.probes` decides."""
+        query = np.ascontiguousarray(vector, dtype=np.float32)
         if rows is not None:
-            only = np.zeros(len(self), dtype=np.bool_)
-            only[rows] = True
-            allowed &= only
-        count = min(count, int(allowed.sum()))
+            if len(rows) <= LISTED_ROWS:
+                kept = np.unique(rows if alive is None else rows[alive[rows]])
+                return best(kept, self.reconstruct(kept) @ query, count)
+            asked_for = np.zeros(len(self), dtype=np.bool_)
+            asked_for[rows] = True
+            alive = asked_for if alive is None else asked_for & alive
+        living = len(self) if alive is None else int(np.count_nonzero(alive))
+        count = min(count, living)
         if count <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        bits = np.packbits(allowed, bitorder="little")
-        chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-        parameters = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
-        scores, found = self._index.search(np.ascontiguousarray(vector.reshape(1, -1)), count, params=parameters)
-        return found[0], scores[0]
+        return self._scan(query, count, alive, living)
+
+    def _scan(self, query: NDArray[np.float32], count: int, alive: NDArray[np.bool_] | None, living: int) -> Found:
+        chosen = {}
+        if alive is not None and living < len(self):
+            bits = np.packbits(alive, bitorder="little")  # held here: the selector only points at it
+            chosen["sel"] = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg,arg-type]
+        if not isinstance(self._index, faiss.IndexIVF):
+            parameters = faiss.SearchParameters(**chosen)
+            scores, found = self._index.search(query[None], count, params=parameters)
+            return best(found[0], scores[0], count)
+        probes = ivf.probes(self._index, count, living)
+        while True:
+            parameters = faiss.SearchParametersIVF(nprobe=probes, **chosen)  # type: ignore[call-arg]
+            scores, found = self._index.search(query[None], count, params=parameters)
+            hit = found[0] >= 0
+            if hit.all() or probes >= self._index.nlist:
+                return best(found[0][hit], scores[0][hit], count)
+            probes *= 4  # the groups near the query hold too few that are alive
+
+
+def best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Found:
+    """The `count` highest scores with their rows, best first, equal ones in row order."""
+    if len(rows) > count > 0:
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        rows, scores = rows[scores >= least], scores[scores >= least]
+    order = np.lexsort((rows, -scores))[: max(count, 0)]
+    return rows[order].astype(np.int64, copy=False), scores[order].astype(np.float32, copy=False)
+
+
+def _kind(index: Any) -> str:
+    return f"IVF{index.nlist},SQfp16" if isinstance(index, faiss.IndexIVF) else "Flat"
+
+
+def checked(batches: Iterable[NDArray[np.float32]], count: int, dimension: int) -> Iterator[NDArray[np.float32]]:
+    """The batches in fp32, none empty.
+
+    Raises:
+        IntegrityError: they hold fewer vectors than `count`, or more, or of another dimension.
+    """
+    came = 0
+    for batch in batches:
+        if batch.ndim != 2 or batch.shape[1] != dimension:
+            raise IntegrityError(f"vectors of shape {batch.shape} came where the dimension is {dimension}.")
+        came += len(batch)
+        if came > count:
+            break
+        if len(batch):
+            yield np.ascontiguousarray(batch, dtype=np.float32)
+    if came != count:
+        raise IntegrityError(f"{came} vectors came instead of {count}.")
