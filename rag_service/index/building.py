@@ -1,6 +1,7 @@
 """Building the next generation aside: a new delta and tombstones, or everything that is alive in a new base."""
 
 import shutil
+import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rag_service.index import lexical, segments
-from rag_service.index.manifest import MANIFEST, Manifest, Segment, file_info, generation_folder, sync, verify
-from rag_service.index.rows import ChunkFile, Rows
-from rag_service.index.segments import OpenSegment, Written
-from rag_service.index.tombstones import read_tombstones, write_tombstones
+from rag_service.index.alive import Alive
+from rag_service.index.manifest import (
+    MANIFEST,
+    Manifest,
+    Segment,
+    file_info,
+    generation_folder,
+    index_dir_of,
+    read_manifest,
+    sync,
+)
+from rag_service.index.rows import Rows
+from rag_service.index.segments import Written
+from rag_service.index.tombstones import write_tombstones
 
 _TOMBSTONES = "tombstones.i64"
 _BATCH_ROWS = 8_192
@@ -31,6 +41,10 @@ class Recipe:
     chunker: str
     refusal_threshold: float
     tuning: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, made: Manifest) -> "Recipe":
+        return cls(made.embedder, made.embedder_version, made.chunker, made.refusal_threshold, made.tuning)
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,9 @@ class FoldingRule:
         return large or delta_rows > self.delta_most_rows or dead > self.dead_share * (base_rows + delta_rows)
 
 
+_NEVER = FoldingRule(delta_share=1.0, delta_least_rows=sys.maxsize, delta_most_rows=sys.maxsize, dead_share=1.0)
+
+
 def build(index_dir: Path, number: int, rows: Rows, recipe: Recipe) -> Path:
     """Write generation `number`, which was never published, aside, of these rows; its folder."""
     remove_unfinished(index_dir)
@@ -55,36 +72,6 @@ def build(index_dir: Path, number: int, rows: Rows, recipe: Recipe) -> Path:
     documents = len(pc.unique(rows.chunks.column("document_id")))
     described = _described(recipe, dimension, documents, rows.chunks.num_rows)
     return _assemble(index_dir, number, described, base, None, np.empty(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Alive:
-    """What of a generation's rows is to be in the next one: not dead, of a living document, not indexed anew."""
-
-    index_dir: Path
-    manifest: Manifest
-    mask: NDArray[np.bool_]
-    """Shape (rows of the manifest,)."""
-    document_ids: frozenset[str]
-
-    @classmethod
-    def of(cls, index_dir: Path, manifest: Manifest, documents: Collection[str]) -> "Alive":
-        """The rows of `documents`. Raises IntegrityError when the stored chunks are not those of the manifest."""
-        pieces = [piece for segment in manifest.segments for piece in _document_ids(index_dir, manifest, segment)]
-        ids = pa.chunked_array(pieces, pa.string())
-        mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
-        mask[read_tombstones(index_dir, manifest)] = False
-        return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
-
-    @property
-    def chunks(self) -> int:
-        return int(self.mask.sum())
-
-    def survivors(self, segment: Segment) -> tuple[OpenSegment, NDArray[np.int64]]:
-        """The opened segment, and the numbers within it of its living rows."""
-        first = 0 if segment == self.manifest.base else self.manifest.rows - segment.rows
-        opened = OpenSegment.read(self.index_dir, segment, self.manifest.dimension, self.manifest.files)
-        return opened, np.flatnonzero(self.mask[first : first + segment.rows]).astype(np.int64)
 
 
 def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: FoldingRule) -> Path:
@@ -122,16 +109,17 @@ def fold(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe) -> Path:
     return _assemble(alive.index_dir, number, described, base, None, np.empty(0, np.int64))
 
 
+def trim(folder: Path, documents: Collection[str]) -> Path:
+    """Leave all but `documents` out of a generation that was built and not published yet; its folder."""
+    manifest = read_manifest(folder)
+    alive = Alive.of(index_dir_of(folder), manifest, documents)
+    return extend(manifest.number, alive, None, Recipe.of(manifest), _NEVER)
+
+
 def remove_unfinished(index_dir: Path) -> None:
     """Remove what killed builds left; nobody ever read it."""
     for left in (*index_dir.glob("generations/.building-*"), *index_dir.glob("segments/.*-*")):
         shutil.rmtree(left)
-
-
-def _document_ids(index_dir: Path, manifest: Manifest, segment: Segment) -> list[pa.Array]:
-    name = f"{segment.folder}/chunks.arrow"
-    verify(index_dir / name, manifest.files[name])
-    return ChunkFile(index_dir / name).column("document_id")
 
 
 def _small(alive: Alive, fresh: Rows | None) -> Rows | None:

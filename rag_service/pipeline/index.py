@@ -1,7 +1,7 @@
 """From chunks with vectors to the generation that is served; compaction; going back to an older generation.
 
 One writer at a time, by an advisory lock. Each function builds aside from what the ledger says, and publishes in a
-transaction that holds the ledger still: if a document was deleted or superseded meanwhile, it builds again.
+transaction that holds the ledger still: a document that was deleted or superseded meanwhile is left out before.
 """
 
 import logging
@@ -20,7 +20,8 @@ from rag_service.documents import ledger
 from rag_service.documents.batches import NOTHING_NEW, remove_older
 from rag_service.index import building, publishing, reclaiming
 from rag_service.index import generation as generations
-from rag_service.index.building import Alive, Recipe
+from rag_service.index.alive import Alive
+from rag_service.index.building import Recipe
 from rag_service.index.generation import Generation
 from rag_service.index.manifest import Manifest
 from rag_service.index.rows import Rows
@@ -43,6 +44,10 @@ class _Ledger:
     def read(cls, connection: sa.Connection) -> "_Ledger":
         indexed, landed = (ledger.ids_in_state(connection, state) for state in ("indexed", "landed"))
         return cls(indexed, landed, ledger.restorable(connection))
+
+    def still(self, now: "_Ledger") -> "_Ledger":
+        """What of it holds now."""
+        return _Ledger(self.indexed & now.indexed, self.landed & now.landed, self.restorable & now.restorable)
 
     @property
     def living(self) -> set[str]:
@@ -101,7 +106,7 @@ def fold_present(run: Run, present: Manifest) -> Manifest:
 
     def build(number: int, said: _Ledger) -> Path:
         alive = Alive.of(run.index_dir, present, said.indexed)
-        return building.fold(number, alive, None, _recipe_of(present))
+        return building.fold(number, alive, None, Recipe.of(present))
 
     return _publish(run, build, lambda connection, _: _left(connection), "compaction", None)
 
@@ -128,7 +133,7 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
 
         def build(new: int, said: _Ledger) -> Path:
             alive = Alive.of(run.index_dir, older, said.living)
-            return building.extend(new, alive, None, _recipe_of(older), run.folding)
+            return building.extend(new, alive, None, Recipe.of(older), run.folding)
 
         def record(connection: sa.Connection, said: _Ledger) -> None:
             nonlocal waiting
@@ -168,23 +173,29 @@ def _publish(
     origin: str,
     made_from: int | None,
 ) -> Manifest:
-    """Build and publish, again as long as documents vanish between the two."""
+    """Build, and publish in a transaction that holds the ledger still.
+
+    Documents that vanished meanwhile get tombstones first; the rest of the build stands.
+    """
+    with run.engine.connect() as connection:
+        said = _Ledger.read(connection)
+    folder = build(generations.next_number(run.engine), said)
     for _ in range(_MOST_TRIES):
-        with run.engine.connect() as connection:
-            said = _Ledger.read(connection)
-        folder = build(generations.next_number(run.engine), said)
         with run.engine.begin() as connection:
             ledger.hold(connection)
-            now = _Ledger.read(connection)
-            if not (said.indexed <= now.indexed and said.landed <= now.landed and said.living <= now.living):
-                log.info("documents were deleted or superseded meanwhile; building generation %s again", folder.name)
-                continue
-            manifest = generations.publish(connection, folder, origin, made_from)
-            record(connection, said)
-        counts = (manifest.number, manifest.documents, manifest.chunks)
-        log.info("published generation %d: %d documents, %d chunks", *counts)
-        return manifest
-    raise NotReadyError(f"Documents changed during each of {_MOST_TRIES} builds; try again when fewer do.")
+            still = said.still(_Ledger.read(connection))
+            if still == said:
+                manifest = generations.publish(connection, folder, origin, made_from)
+                record(connection, said)
+                break
+        said = still
+        log.info("documents were deleted or superseded meanwhile; they are left out of %s", folder.name)
+        folder = building.trim(folder, said.indexed | said.landed)
+    else:
+        raise NotReadyError(f"Documents vanished {_MOST_TRIES} times while they were left out; try again.")
+    counts = (manifest.number, manifest.documents, manifest.chunks)
+    log.info("published generation %d: %d documents, %d chunks", *counts)
+    return manifest
 
 
 def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
@@ -195,11 +206,6 @@ def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str]
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
     return building.extend(number, Alive.of(run.index_dir, present, indexed), fresh, recipe, run.folding)
-
-
-def _recipe_of(manifest: Manifest) -> Recipe:
-    made = manifest
-    return Recipe(made.embedder, made.embedder_version, made.chunker, made.refusal_threshold, made.tuning)
 
 
 def _left(connection: sa.Connection) -> None:

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rag_service.index import building, generation, lexical
-from rag_service.index.building import Alive, FoldingRule
+from rag_service.index.alive import Alive
+from rag_service.index.building import FoldingRule
 from rag_service.index.filters import And, AnyOf, Condition, DateRange, Not, Or
 from rag_service.index.generation import Generation
 from rag_service.index.manifest import MANIFEST, read_manifest

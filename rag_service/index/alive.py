@@ -1,0 +1,51 @@
+"""What of a generation's rows goes into the next one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rag_service.index.manifest import Manifest, Segment, verify
+from rag_service.index.rows import ChunkFile
+from rag_service.index.segments import OpenSegment
+from rag_service.index.tombstones import read_tombstones
+
+
+@dataclass(frozen=True)
+class Alive:
+    """What of a generation's rows is to be in the next one: not dead, of a living document, not indexed anew."""
+
+    index_dir: Path
+    manifest: Manifest
+    mask: NDArray[np.bool_]
+    """Shape (rows of the manifest,)."""
+    document_ids: frozenset[str]
+
+    @classmethod
+    def of(cls, index_dir: Path, manifest: Manifest, documents: Collection[str]) -> "Alive":
+        """The rows of `documents`. Raises IntegrityError when the stored chunks are not those of the manifest."""
+        pieces = [piece for segment in manifest.segments for piece in _document_ids(index_dir, manifest, segment)]
+        ids = pa.chunked_array(pieces, pa.string())
+        mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
+        mask[read_tombstones(index_dir, manifest)] = False
+        return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
+
+    @property
+    def chunks(self) -> int:
+        return int(self.mask.sum())
+
+    def survivors(self, segment: Segment) -> tuple[OpenSegment, NDArray[np.int64]]:
+        """The opened segment, and the numbers within it of its living rows."""
+        first = 0 if segment == self.manifest.base else self.manifest.rows - segment.rows
+        opened = OpenSegment.read(self.index_dir, segment, self.manifest.dimension, self.manifest.files)
+        return opened, np.flatnonzero(self.mask[first : first + segment.rows]).astype(np.int64)
+
+
+def _document_ids(index_dir: Path, manifest: Manifest, segment: Segment) -> list[pa.Array]:
+    name = f"{segment.folder}/chunks.arrow"
+    verify(index_dir / name, manifest.files[name])
+    return ChunkFile(index_dir / name).column("document_id")
