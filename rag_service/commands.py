@@ -1,5 +1,6 @@
 """Commands of `cuvee` about documents and answers. Heavy imports inside them: `cuvee status` must start at once."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,31 @@ index = typer.Typer(no_args_is_help=True, help="Show index generations, and go b
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(index, name="index")
+    app.command()(evaluate)
+
+
+@told_plainly
+def evaluate(
+    golden: Annotated[
+        Path | None, typer.Argument(help="Golden set: our own form, SQuAD's, or a BEIR folder. Default: the sample's.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Fit weights to half of it; serve them if the other half proves them better.")
+    ] = False,
+) -> None:
+    """Measure retrieval, answers and refusals on questions whose answers are known; the report is in MLflow."""
+    from rag_service import pipeline
+
+    if tune:
+        outcome = pipeline.tune_index(golden)
+        console.print(f"{'Served' if outcome['promoted'] else 'Not served'}: {outcome['reason']}")
+        return
+    found = pipeline.evaluate_index(golden)
+    table = Table("measure", "value", box=None)
+    for name, value in found["measures"].items():
+        table.add_row(name, f"{value:,.4g}")
+    console.print(table)
+    console.print(f"MLflow run {found['run_id']}, experiment index-evaluation")
 
 
 @index.command("list")

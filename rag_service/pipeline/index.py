@@ -166,6 +166,17 @@ def verify_served(settings: Settings | None = None) -> dict[str, Any]:
     return {"generation": present.number, "seconds": round(seconds, 1), "service_url": service_url}
 
 
+def publish_built(run: Run, build: Callable[[int, set[str]], Path], origin: str) -> Manifest:
+    """Publish what `build` makes of a number and the ids of the indexed documents; the lock must be held."""
+    return _publish(
+        run,
+        lambda number, said: build(number, said.indexed),
+        lambda connection, _: _left(connection),
+        origin,
+        None,
+    )
+
+
 def _publish(
     run: Run,
     build: Callable[[int, _Ledger], Path],

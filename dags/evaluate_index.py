@@ -1,0 +1,44 @@
+"""Measure what is served on questions whose answers are known.
+
+**When it runs.** After each published index generation, and by hand.
+
+**What it makes.** One MLflow run in the experiment `index-evaluation`: recall, nDCG, hit@1 and MRR of hybrid search
+beside plain BM25, plain dense search and their fusion; how often the answer is right; how well refusals tell questions
+without an answer; plots, and measures by topic. Questions about documents that are not indexed are left out.
+
+**When it fails.** What is served goes on being served; nothing waits for this. Running it again is always safe.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, dag, task
+
+from cuvee_airflow.retries import RETRIES
+
+
+@dag(
+    schedule=Asset("index_generation"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    dagrun_timeout=timedelta(hours=1),
+    doc_md=__doc__,
+    tags=["documents", "quality"],
+)
+def evaluate_index():
+    @task(multiple_outputs=True, doc_md="Ask every question of the sample's golden set, and log what came of it.")
+    def measure():
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from cuvee.errors import InvalidInputError, NotReadyError
+        from rag_service import pipeline
+
+        try:
+            return pipeline.evaluate_index()
+        except (InvalidInputError, NotReadyError) as nothing_to_ask:
+            raise AirflowSkipException(str(nothing_to_ask)) from nothing_to_ask
+
+    measure()
+
+
+evaluate_index()

@@ -1,0 +1,142 @@
+"""Measuring what is served on a golden set, and trying weights that may serve better."""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cuvee import promotion
+from cuvee.database import single_writer
+from cuvee.errors import InvalidInputError, NotReadyError
+from cuvee.settings import PROJECT_DIR, Settings
+from rag_service.answers import models
+from rag_service.answers.answerer import Answerer
+from rag_service.evaluation import corpus, golden, report, trial
+from rag_service.evaluation.golden import GoldenSet
+from rag_service.evaluation.measuring import Bench, Measured, document_name, passage_name, summary
+from rag_service.index import building
+from rag_service.index import generation as generations
+from rag_service.index.alive import Alive
+from rag_service.index.building import Recipe
+from rag_service.index.calibration import Calibration
+from rag_service.index.embedder import shared
+from rag_service.index.generation import Generation
+from rag_service.index.search import CachingEncoder, Retriever
+from rag_service.pipeline.index import publish_built
+from rag_service.pipeline.run import INDEX_LOCK, Run
+
+log = logging.getLogger(__name__)
+
+SAMPLE = PROJECT_DIR / "data" / "golden" / "sample.json"
+ARTEFACT = "index-weights"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and where it is logged."""
+
+    measures: dict[str, float]
+    run_id: str
+    generation: int | None
+    """None: of passages that the golden set brought along."""
+
+
+def evaluate_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Measure the published generation on a golden set (the sample's by default) and log it to MLflow.
+
+    Raises:
+        InvalidInputError: the golden set cannot be read, or is about documents that are not indexed.
+        NotReadyError: nothing is published.
+    """
+    run = Run.begin(settings)
+    chosen = golden.load(path or SAMPLE)
+    with _bench(run, chosen) as (bench, about):
+        known = _about_what_is_there(chosen, bench)
+        found = _logged(run, chosen, list(bench.measure(known.cases)), about)
+    return vars(found)
+
+
+def tune_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Fit weights to half of a golden set; publish a generation that has them if the other half proves them better.
+
+    Raises:
+        InvalidInputError: the golden set cannot be read, or is about documents that are not indexed.
+        NotReadyError: nothing is published.
+    """
+    run = Run.begin(settings)
+    chosen = golden.load(path or SAMPLE)
+    with _bench(run, chosen) as (bench, about):
+        known = _about_what_is_there(chosen, bench)
+        outcome = trial.trial(bench, known.cases)
+        present = bench.retriever.calibration
+        _logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"})
+    decision = outcome.decision
+    with single_writer(run.engine, INDEX_LOCK):
+        manifest = run.published()
+        if manifest is None:
+            raise NotReadyError("Nothing is indexed, so there is no generation that could have new weights.")
+        if Calibration.of(manifest.tuning) != present and chosen.passages is None:
+            raise NotReadyError("Other weights were published meanwhile; run it again.")
+        name = f"{manifest.number}:{_name(outcome.calibration)}"
+        with run.engine.begin() as connection:
+            champion = _name(Calibration.of(manifest.tuning))
+            decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.POLICY)
+        number = _publish_tuned(run, outcome.calibration) if decision.promoted else manifest.number
+    return {"promoted": decision.promoted, "reason": decision.reason, "generation": number}
+
+
+def _publish_tuned(run: Run, calibration: Calibration) -> int:
+    present = run.published()
+    assert present is not None, "it was there a moment ago, and the lock is held"
+
+    def build(number: int, indexed: set[str]) -> Path:
+        recipe = replace(Recipe.of(present), tuning=calibration.tuning())
+        return building.extend(number, Alive.of(run.index_dir, present, indexed), None, recipe, run.folding)
+
+    return publish_built(run, build, "tuning").number
+
+
+def _name(calibration: Calibration) -> str:
+    return hashlib.sha256(calibration.model_dump_json().encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
+    encoder = CachingEncoder(shared(run.settings.embedder, run.settings.chunk_tokens), most_texts=200_000)
+    answerer = Answerer(models.extractive(), encoder)
+    about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": answerer.model.name}
+    if chosen.passages is not None:
+        with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
+            apart = corpus.indexed(chosen.passages, encoder, Path(folder))
+            yield Bench.of(Retriever(apart, encoder), answerer, passage_name), about
+        return
+    published = generations.current(run.engine, run.index_dir)
+    if published is None:
+        raise NotReadyError("Nothing is indexed yet, so there is nothing to measure.")
+    generation = Generation.load(published)
+    about["generation"] = str(generation.manifest.number)
+    yield Bench.of(Retriever(generation, encoder), answerer, document_name), about
+
+
+def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
+    """Without the questions about documents that are not there.
+
+    Raises:
+        InvalidInputError: none is left that has an answer.
+    """
+    kept = tuple(case for case in chosen.cases if not case.answerable or case.relevant & bench.documents.keys())
+    if not any(case.answerable for case in kept):
+        raise InvalidInputError(f"None of the documents that the golden set {chosen.name} asks about is indexed.")
+    return replace(chosen, cases=kept)
+
+
+def _logged(run: Run, chosen: GoldenSet, measured: list[Measured], about: dict[str, str]) -> Evaluation:
+    number = int(about["generation"]) if "generation" in about else None
+    name = f"{chosen.name} on generation {number}" if number else chosen.name
+    run_id = report.log_run(run.settings.resolved_mlflow_uri, name, measured, about)
+    log.info("%d questions of %s measured: MLflow run %s", len(measured), chosen.name, run_id)
+    return Evaluation({k: round(v, 4) for k, v in summary(measured).items()}, run_id, number)
