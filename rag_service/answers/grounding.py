@@ -72,7 +72,7 @@ def mend(
     Args:
         quotations: the extractive answer to the same question, asked for only when it is needed.
         trusted: whether what the model says with support also answers the question. If not, the quotations are taken
-            where one of them is nearer to the question than all that the model said.
+            where the model said none of them and one is nearer to the question than all that it said.
     """
     checked = [(claim, supported_by(question, claim, hits, encoder)) for claim in claimed]
     if trusted and checked and all(supported for _, supported in checked):
@@ -85,7 +85,7 @@ def mend(
         left = [quotation for quotation in pool if not any(_same_place(quotation, other) for other in taken)]
         fitting = supported or (None if declines(claim.text) else _most_like(claim.text, left, encoder))
         said += [fitting] if fitting else []
-    if not any(kept for _, kept in checked) or not (trusted or _nearest_of_all(question, said, pool, encoder)):
+    if not any(kept for _, kept in checked) or not (trusted or _to_the_point(question, said, pool, encoder)):
         return whole
     return Grounded(_once(said), "kept" if all(kept for _, kept in checked) else "mended")
 
@@ -154,12 +154,11 @@ def _most_like(text: str, quotations: Sequence[Supported], encoder: Encoder) -> 
     return quotations[best] if cosines[best] >= LEAST_LIKENESS else None
 
 
-def _nearest_of_all(
-    question: str, said: Sequence[Supported], quotations: Sequence[Supported], encoder: Encoder
-) -> bool:
-    """Whether no quotation of other words is nearer to the question than all that was said."""
-    left = [quotation for quotation in quotations if not any(_same_place(quotation, other) for other in said)]
-    vectors = encoder.encode([question, *(sentence.text for sentence in (*said, *left))])
+def _to_the_point(question: str, said: Sequence[Supported], quotations: Sequence[Supported], encoder: Encoder) -> bool:
+    """Whether what was said is among the quotations, or no quotation is nearer to the question."""
+    if any(_same_place(sentence, quotation) for sentence in said for quotation in quotations):
+        return True
+    vectors = encoder.encode([question, *(sentence.text for sentence in (*said, *quotations))])
     return int((vectors[1:] @ vectors[0]).argmax()) < len(said)
 
 

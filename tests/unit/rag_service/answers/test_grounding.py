@@ -311,6 +311,7 @@ def test_of_a_model_that_is_not_trusted_nearer_quotations_are_taken_instead(
     assert said("Cats sleep on the press.", trusted=True) == (["Cats sleep on the press."], "kept")
     assert said("Cats sleep on the press.", trusted=False) == (["Doors stay shut.", FANS], "replaced")
     assert said(FANS, trusted=False) == ([FANS], "kept")
+    assert said("Doors stay shut.", trusted=False) == (["Doors stay shut."], "kept")
 
 
 # Passages that speak to the model
