@@ -35,10 +35,10 @@ class InboxTrigger(BaseEventTrigger):
 
 
 class RequestTrigger(BaseEventTrigger):
-    """Fires when documents were deleted that are still answered from, or are to be tried again: what `documents` says.
+    """Fires when documents were sent in over HTTP, deleted and still answered from, or are to be tried again.
 
-    The DAG takes the deleted ones out of the index, and reads the others. While the database does not answer,
-    nothing fires.
+    What `documents` says. The DAG takes the deleted ones out of the index, and reads the others. While the database
+    does not answer, nothing fires.
     """
 
     def __init__(self, poll_seconds: float = 2.0) -> None:

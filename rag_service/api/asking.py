@@ -7,6 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from cuvee.errors import InvalidInputError
 from rag_service.answers.answerer import Answer, Answerer, Asked, Checked, SourcesFound, Token, Turn, cleaned
 from rag_service.api.schemas import (
     AskRequest,
@@ -30,8 +31,13 @@ def where_of(body: AskRequest | SearchRequest) -> Condition | None:
     Raises:
         InvalidInputError: the filter is none; the message says why.
     """
-    parsed = None if body.filter is None else filters.parse(body.filter)
-    return filters.both(filters.place(body.topic, body.segment), parsed)
+    place = filters.place(body.topic, body.segment)
+    if body.filter is None:
+        return place
+    try:
+        return filters.both(place, filters.parse(body.filter))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"filter: {error}") from error
 
 
 @dataclass(frozen=True)

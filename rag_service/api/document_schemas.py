@@ -1,9 +1,9 @@
 """What goes in and out over HTTP: documents."""
 
-from datetime import datetime
-from typing import Literal
+import datetime
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 DocumentState = Literal["landed", "indexed", "failed", "superseded", "deleted"]
 
@@ -18,14 +18,18 @@ class DocumentOut(BaseModel):
     title: str | None
     media_type: str | None
     size_bytes: int
+    source: Annotated[str, Field(description="What brought it: inbox, upload ...")]
+    author: str | None
+    date: datetime.date | None
+    metadata: dict[str, str]
     state: DocumentState
     error: str | None
     pages: int | None
     chars: int | None
     chunks: int | None
-    landed_at: datetime
-    updated_at: datetime
-    indexed_at: datetime | None
+    landed_at: datetime.datetime
+    updated_at: datetime.datetime
+    indexed_at: datetime.datetime | None
 
 
 class DocumentsResponse(BaseModel):

@@ -31,7 +31,7 @@ Comment = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
 
 
 MOST_TURNS, MOST_TURN_CHARS = 20, 4000
-_MOST_FILTER_CHARS, _MOST_FILTER_DEPTH = 10_000, 10
+_MOST_FILTER_CHARS, _MOST_FILTER_DEPTH = 10_000, 20
 
 
 def _bounded(condition: dict[str, Any]) -> dict[str, Any]:

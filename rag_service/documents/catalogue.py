@@ -1,8 +1,8 @@
 """Reading what is recorded about documents, page by page, for people and programs that ask."""
 
+import datetime
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -21,14 +21,18 @@ class DocumentRecord:
     title: str | None
     media_type: str | None
     size_bytes: int
+    source: str
+    author: str | None
+    date: datetime.date | None
+    metadata: dict[str, str]
     state: str
     error: str | None
     pages: int | None
     chars: int | None
     chunks: int | None
-    landed_at: datetime
-    updated_at: datetime
-    indexed_at: datetime | None
+    landed_at: datetime.datetime
+    updated_at: datetime.datetime
+    indexed_at: datetime.datetime | None
 
 
 _COLUMNS = [documents.c[field.name] for field in fields(DocumentRecord)]

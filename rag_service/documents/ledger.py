@@ -73,6 +73,8 @@ class Landing:
     superseded: int
 
 
+UPLOAD = "upload"
+"""Source of what people send in over HTTP."""
 _live = documents.c.state.in_(("landed", "indexed"))
 
 
@@ -95,6 +97,7 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject, source: 
     again = {
         "state": "landed",
         "error": None,
+        "source": source,
         "landed_at": sa.func.now(),
         "updated_at": sa.func.now(),
         "reclaimed_at": None,
@@ -165,13 +168,15 @@ def any_leaving(connection: sa.Connection) -> bool:
 
 
 def requested(connection: sa.Connection) -> tuple[int, str]:
-    """How many deletions and retries wait for a run of `index_documents`, and a text that changes with them.
+    """How many uploads, deletions and retries wait for a run of `index_documents`, and a text that changes with them.
 
     The text is empty where none do.
     """
     deleted = sa.and_(documents.c.in_index, documents.c.state == "deleted")
     retried = sa.and_(documents.c.state == "landed", documents.c.error.is_not(None))
-    statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(sa.or_(deleted, retried))
+    uploaded = sa.and_(documents.c.state == "landed", documents.c.source == UPLOAD)
+    waiting = sa.or_(deleted, retried, uploaded)
+    statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(waiting)
     count, latest = connection.execute(statement).one()
     return count, f"{count} {latest}" if count else ""
 

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from cuvee.database import documents
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
+from rag_service.documents import ledger
 from rag_service.documents.cleaning import clean
 from tests.integration.rag_service.live import document, document_id, pdf, set_document, shelve
 from tests.integration.rag_service.serving import LIBRARY
@@ -39,9 +40,34 @@ def test_a_file_that_is_sent_has_landed_and_can_be_looked_up_at_once(
     (sent,) = answer.json()["documents"]
     assert sent["document_id"] == document_id("cellar", "safety", "alarm.txt", TEXT)
     assert (sent["state"], sent["uri"], sent["size_bytes"]) == ("landed", "alarm.txt", len(TEXT))
+    assert sent["source"] == "upload"
     assert client.get(f"/documents/{sent['document_id']}").json() == sent
     row = document(engine, sent["document_id"])
     assert ObjectStore(settings.resolved_objects_url).read(row.sha256) == TEXT
+
+
+def test_what_is_sent_in_and_tried_again_and_deleted_wakes_the_dag(
+    client: TestClient, engine: sa.Engine, settings: Settings
+) -> None:
+    def requested() -> tuple[int, str]:
+        with engine.connect() as connection:
+            return ledger.requested(connection)
+
+    shelve(engine, settings)
+    set_document(engine, "doc-gas", in_index=True)
+    set_document(engine, "doc-museum", state="failed", error="The disk was full.")
+    assert requested() == (0, "")
+    seen = []
+    for act in (
+        lambda: send(client, ("alarm.txt", TEXT)),
+        lambda: client.post("/documents/doc-museum/retry"),
+        lambda: client.delete("/documents/doc-gas"),
+    ):
+        assert act().status_code == 202
+        seen.append(requested())
+
+    assert [count for count, _ in seen] == [1, 2, 3]
+    assert len({state for _, state in seen}) == 3
 
 
 def test_the_same_file_again_is_the_same_document_and_newer_content_supersedes_it(

@@ -157,7 +157,7 @@ def deep(levels: int) -> dict:
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"filter": deep(11)}, "filter"),
+        ({"filter": deep(21)}, "filter"),
         ({"filter": {"topic": "x" * 10_001}}, "filter"),
         ({"filter": {"topic": "a\x00"}}, "filter"),
         ({"filter": {"topic": 3}}, "filter"),

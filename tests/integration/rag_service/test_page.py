@@ -202,10 +202,8 @@ def test_filters_and_what_was_said_before_go_with_the_question(visit: Callable[.
         first, second = connection.execute(sa.select(questions).order_by(questions.c.asked_at)).all()
     assert (first.topic, first.history) == (None, [])
     assert (second.topic, second.segment) == ("cellar", "safety")
-    assert [(turn["role"], turn["titles"]) for turn in second.history] == [
-        ("user", []),
-        ("assistant", ["The cellar museum"]),
-    ]
+    assert [turn["role"] for turn in second.history] == ["user", "assistant"]
+    assert second.history[1]["titles"][0] == "The cellar museum"
     assert second.history[0]["text"] == QUESTION and OPENS in second.history[1]["text"]
 
 
