@@ -106,7 +106,7 @@ def test_a_file_that_is_no_index_or_none_of_ours_is_refused(tmp_path: Path) -> N
 def test_a_search_looks_at_more_groups_the_fewer_rows_are_alive() -> None:
     million = SimpleNamespace(ntotal=1_000_000, nlist=2048, nprobe=16)
 
-    assert ivf.probes(million, 10, 1_000_000) == 103  # 50,000 rows
+    assert ivf.probes(million, 10, 1_000_000) == 52  # 25,000 rows
     assert ivf.probes(SimpleNamespace(ntotal=1_000_000, nlist=2048, nprobe=256), 100, 1_000_000) == 256
     assert ivf.probes(SimpleNamespace(ntotal=1_000_000, nlist=2048, nprobe=256), 100, 250_000) == 512
     assert ivf.probes(million, 10, 150_000) == 2048
