@@ -19,7 +19,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 FLAT_ROWS = 10_000
 """Most vectors of a Flat index: one scan of them takes about 1 ms, less than the rest of a question."""
-LISTED_ROWS = 4_096
+LISTED_ROWS = 10_000
 """Up to here, comparing the asked-for rows themselves is faster than testing every row of the index."""
 
 
@@ -119,14 +119,16 @@ class Vectors:
     ) -> Found:
         """As VectorIndex.search; exact where all of few rows are looked at, which `ivf.probes` decides."""
         query = np.ascontiguousarray(vector, dtype=np.float32)
-        if rows is not None:
-            if len(rows) <= LISTED_ROWS:
-                kept = np.unique(rows if alive is None else rows[alive[rows]])
-                return best(kept, self.reconstruct(kept) @ query, count)
+        if rows is not None and len(rows) > LISTED_ROWS:
             asked_for = np.zeros(len(self), dtype=np.bool_)
             asked_for[rows] = True
-            alive = asked_for if alive is None else asked_for & alive
+            rows, alive = None, asked_for if alive is None else asked_for & alive
         living = len(self) if alive is None else int(np.count_nonzero(alive))
+        if rows is None and alive is not None and living <= LISTED_ROWS:
+            rows = np.flatnonzero(alive)
+        if rows is not None:
+            kept = np.unique(rows if alive is None else rows[alive[rows]])
+            return best(kept, self.reconstruct(kept) @ query, count)
         count = min(count, living)
         if count <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)

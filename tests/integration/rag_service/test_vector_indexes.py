@@ -15,7 +15,7 @@ from rag_service.index.pgvector_index import PgVectorIndex
 from rag_service.index.qdrant_index import QdrantIndex
 from rag_service.index.vectors import VectorIndex, Vectors, build
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:Local mode performs exact")]
 
 ROWS, DIMENSION = 400, 24
 Make = Callable[[np.ndarray], Any]

@@ -23,8 +23,9 @@ def model() -> Embedder:
     return shared(BUNDLED, 240)
 
 
-def test_vectors_are_those_of_the_published_model() -> None:
-    vectors = Embedder.load(f"openvino-f32:{BUNDLED}", 240).encode(["hello world", "sulphur dioxide in wine"])
+@pytest.mark.parametrize("runtime", ["openvino-f32", "torch-f32"])
+def test_vectors_are_those_of_the_published_model(runtime: str) -> None:
+    vectors = Embedder.load(f"{runtime}:{BUNDLED}", 240).encode(["hello world", "sulphur dioxide in wine"])
 
     assert (vectors.shape, vectors.dtype) == ((2, 384), np.float32)
     assert vectors[0, :4] == pytest.approx([-0.03447721, 0.03102321, 0.00673498, 0.02610898], abs=1e-5)
