@@ -28,7 +28,9 @@ __all__ += ["build", "current", "next_number", "publish", "read_manifest"]
 
 # Up to here an exact scan of the selected vectors is as fast as the index, or the index would lose some of them
 # (measured: docs/adr/0007).
-_EXACT_ROWS_FLAT, _EXACT_ROWS = 1_000, 20_000
+_EXACT_ROWS_FLAT, _EXACT_ROWS = 3_000, 20_000
+# Larger ones are shared out among threads by FAISS and BLAS, which costs more than it gains when all cores are busy.
+_SLICE_ROWS = 1_000
 # Asking tantivy for one of a given list of rows costs as much as this many rows more of an open search.
 _LISTED_COST = 5
 _SELECTIONS_KEPT = 32
@@ -123,7 +125,7 @@ class Generation:
             chosen = int(np.count_nonzero(wanted))
             if chosen <= (_EXACT_ROWS_FLAT if segment.vectors.kind == "Flat" else _EXACT_ROWS):
                 rows = np.flatnonzero(wanted).astype(np.int64)
-                scores = segment.vectors.reconstruct(rows) @ np.asarray(vector, np.float32)
+                scores = _cosines(segment, rows, vector)
             else:
                 without = None if chosen == len(wanted) else ~wanted
                 rows, scores = segment.vectors.search(vector, count, None, without)
@@ -196,6 +198,13 @@ class Generation:
     def _column(self, name: str) -> pa.ChunkedArray:
         pieces = [piece for segment in self._segments for piece in segment.chunks.column(name)]
         return pa.chunked_array(pieces, SCHEMA.field(name).type)
+
+
+def _cosines(segment: OpenSegment, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    parts = [np.empty(0, np.float32)]
+    for at in range(0, len(rows), _SLICE_ROWS):
+        parts.append(segment.vectors.reconstruct(rows[at : at + _SLICE_ROWS]) @ np.asarray(vector, np.float32))
+    return np.concatenate(parts)
 
 
 def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Scored:
