@@ -201,10 +201,9 @@ class Generation:
 
 
 def _cosines(segment: OpenSegment, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    parts = [np.empty(0, np.float32)]
-    for at in range(0, len(rows), _SLICE_ROWS):
-        parts.append(segment.vectors.reconstruct(rows[at : at + _SLICE_ROWS]) @ np.asarray(vector, np.float32))
-    return np.concatenate(parts)
+    slices = (rows[at : at + _SLICE_ROWS] for at in range(0, len(rows), _SLICE_ROWS))
+    parts = [segment.vectors.reconstruct(part) @ np.asarray(vector, np.float32) for part in slices]
+    return np.concatenate([np.empty(0, np.float32), *parts])
 
 
 def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Scored:
