@@ -1,5 +1,6 @@
 """The default answer model: the statements of the passages that answer best, word for word."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ MOST_SENTENCES = 5
 MOST_WORDS = 60
 _LEAST_WORDS = 5
 _NEAR_DUPLICATE = 0.8
+_WIDEST_GAP = 4.0
+"""A statement that scores so much less than the best one is not worth reading."""
 _CLAUSE = re.compile(
     r"(?<=[,;:\u2013\u2014])\s+|\s+(?=(?:and|but|while|which|who|whose|where|when|although|because|after|before)\s)"
 )
@@ -31,13 +34,14 @@ class ExtractiveModel:
         """At most five statements and `most_words` words, in reading order; of a longer one, the part that answers."""
         found = candidates(question, hits)
         chosen: list[tuple[Candidate, str]] = []
-        room = self._most_words
+        room, least = self._most_words, -math.inf
         while found and len(chosen) < MOST_SENTENCES and room >= _LEAST_WORDS:
             best = max(found, key=lambda one: _worth(one, hits, room, further=bool(chosen)))
             found.remove(best)
-            if any(_alike(best, other) for other, _ in chosen):
+            if any(_alike(best, other) for other, _ in chosen) or (chosen and best.score < least):
                 continue
             text = shortened(question, best.text, room)
+            least = max(least, best.score - _WIDEST_GAP)
             chosen.append((best, text))
             room -= len(text.split())
         return [text for _, text in sorted(chosen, key=lambda pair: (pair[0].rank, pair[0].position))]
