@@ -25,7 +25,8 @@ function body(response) {
 }
 
 function addSentence(answer, text, marks) {
-  if (answer.lastElementChild?.tagName !== "P") answer.append(el("p"));
+  // An item of a list stands on a line of its own, here as in its document.
+  if (answer.lastElementChild?.tagName !== "P" || /^(\d+[.)]|[-•*])\s/.test(text)) answer.append(el("p"));
   const lastWord = text.match(/\S*$/)[0];
   const end = el("span", { class: lastWord.length < 20 ? "together" : null }, lastWord, ...marks);
   answer.lastElementChild.append(text.slice(0, text.length - lastWord.length), end, text.includes("\n") ? "\n" : " ");
