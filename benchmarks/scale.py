@@ -58,8 +58,10 @@ def write_parquet(path: Path, count: int) -> None:
 
 
 def read_parquet(path: Path) -> Iterator[Matrix]:
-    for batch in pq.ParquetFile(path).iter_batches(BATCH):
-        yield batch.column(0).flatten().to_numpy().reshape(-1, DIMENSION)
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):  # `iter_batches` keeps what it has read
+        for batch in file.read_row_group(group).to_batches():
+            yield batch.column(0).flatten().to_numpy().reshape(-1, DIMENSION)
 
 
 def apart(function: Any, *arguments: Any) -> dict[str, Any]:
