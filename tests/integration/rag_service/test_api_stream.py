@@ -160,7 +160,7 @@ def deep(levels: int) -> dict:
         ({"filter": deep(21)}, "filter"),
         ({"filter": {"topic": "x" * 10_001}}, "filter"),
         ({"filter": {"topic": "a\x00"}}, "filter"),
-        ({"filter": {"topic": 3}}, "filter"),
+        ({"filter": {"topic": 3}}, "topic"),
         ({"filter": {}}, "filter"),
         ({"filter": []}, "filter"),
         ({"history": [{"role": "user", "text": "x"}] * 21}, "history"),
