@@ -22,7 +22,7 @@ from rag_service.index.publishing import current, next_number, publish
 from rag_service.index.rows import SCHEMA, Chunk, Rows
 from rag_service.index.segments import OpenSegment
 from rag_service.index.tombstones import read_tombstones
-from rag_service.index.vectors import LISTED_ROWS, best
+from rag_service.index.vectors import best
 
 __all__ = ["MANIFEST", "Chunk", "FileInfo", "Generation", "Manifest", "Recipe", "Rows", "Scored", "Selection"]
 __all__ += ["build", "current", "next_number", "publish", "read_manifest"]
@@ -110,11 +110,7 @@ class Generation:
         found = [Scored(np.empty(0, np.int64), np.empty(0, np.float32))]
         for segment, first, last in self._parts():
             wanted = selection.mask[first:last]
-            chosen = int(np.count_nonzero(wanted))
-            if chosen <= LISTED_ROWS:
-                rows, scores = segment.vectors.search(vector, count, np.flatnonzero(wanted).astype(np.int64))
-            else:
-                rows, scores = segment.vectors.search(vector, count, None, None if chosen == len(wanted) else wanted)
+            rows, scores = segment.vectors.search(vector, count, alive=None if wanted.all() else wanted)
             found.append(Scored(rows + first, scores))
         return Scored(*best(np.concatenate([f.rows for f in found]), np.concatenate([f.scores for f in found]), count))
 

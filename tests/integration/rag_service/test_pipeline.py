@@ -19,8 +19,10 @@ from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
 from rag_service.index.embedder import shared
+from rag_service.index.filters import place
 from rag_service.index.generation import Generation, current
 from rag_service.index.manifest import MANIFEST, generation_folder, read_manifest
+from rag_service.index.search import Retriever
 
 pytestmark = pytest.mark.integration
 
@@ -82,8 +84,9 @@ def files_of(settings: Settings, number: int) -> dict[str, str]:
 
 
 def found(engine: sa.Engine, settings: Settings, question: str, **filters: str) -> list[str]:
-    vector = shared(settings.embedder, settings.chunk_tokens).encode([question])[0]
-    return [hit.chunk.text for hit in published(engine, settings).search(vector, 3, **filters)]
+    retriever = Retriever(published(engine, settings), shared(settings.embedder, settings.chunk_tokens))
+    where = place(filters.get("topic"), filters.get("segment"))
+    return [hit.chunk.text for hit in retriever.search(question, 3, where).hits]
 
 
 def rows(engine: sa.Engine) -> dict[str, Any]:

@@ -15,12 +15,12 @@ def test_the_sentence_that_answers_is_quoted_word_for_word(encoder: CountingEnco
 
 def test_sentences_are_chosen_by_score_and_come_in_reading_order(encoder: CountingEncoder, hit: MakeHit) -> None:
     question = "museum press"
-    first = hit("Gamma stands alone. Beta likes a museum.", question=question, encoder=encoder)
+    first = hit("Gamma stands alone. Beta owns a museum press.", question=question, encoder=encoder)
     second = hit("Delta is far away. This is the museum press.", document="d2", question=question, encoder=encoder)
 
     draft = ExtractiveModel(10).draft(question, [first, second])
 
-    assert draft == ["Beta likes a museum.", "This is the museum press."]
+    assert draft == ["Beta owns a museum press.", "This is the museum press."]
 
 
 def test_an_answer_never_has_more_words_than_allowed(encoder: CountingEncoder, hit: MakeHit) -> None:

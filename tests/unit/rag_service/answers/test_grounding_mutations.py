@@ -13,8 +13,8 @@ from rag_service.answers.words import STOP_WORDS, words
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import clean
 from rag_service.documents.markup import extract_markdown
-from rag_service.index.generation import Hit
 from rag_service.index.rows import Chunk
+from tests.hits import made_hit
 from tests.unit.rag_service.answers.conftest import AgreeingEncoder
 
 SAMPLE = Path(__file__).parents[4] / "data" / "sample" / "sources"
@@ -68,7 +68,7 @@ def outcomes() -> dict[str, list[tuple[bool, str]]]:
     dice, encoder = random.Random(20), AgreeingEncoder()
     found: dict[str, list[tuple[bool, str]]] = {}
     for passage in passages():
-        hits = [Hit(Chunk("c", "d", "t", "s", "Manual", "m.md", 0, None, 0, len(passage), passage), 1.0)]
+        hits = [made_hit(Chunk("c", "d", "t", "s", "Manual", "m.md", 0, None, 0, len(passage), passage), 1.0)]
         for start, end in sentences.split(passage):
             sentence = passage[start:end]
             if len(words(sentence)) < 8 or sentence.endswith("?"):

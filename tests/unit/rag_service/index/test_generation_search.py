@@ -124,19 +124,16 @@ conditions = st.recursive(
 
 @QUICK
 @given(condition=st.none() | conditions, seed=st.integers(0, 10_000), count=st.integers(1, 200))
-@pytest.mark.parametrize("exact_rows", [-1, 10_000])
 def test_dense_search_is_exact_over_the_living_that_match(
-    changed: tuple[Generation, History], condition: Condition | None, seed: int, count: int, exact_rows: int
+    changed: tuple[Generation, History], condition: Condition | None, seed: int, count: int
 ) -> None:
     loaded, history = changed
     question = unit(seed)[0]
     truth = history.matching(lambda record: by_hand(condition, record))
     scores = {key: float(vector @ question) for key, vector in truth.items()}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "_EXACT_ROWS_FLAT", exact_rows)
-        selection = loaded.select(condition)
-        found = loaded.dense(question, count, selection)
+    selection = loaded.select(condition)
+    found = loaded.dense(question, count, selection)
 
     best = sorted(scores, key=lambda key: -scores[key])[:count]
     assert len(selection) == len(truth)
