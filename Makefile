@@ -10,7 +10,7 @@ TORCH := torch==2.13.0
 TORCH_BACKEND := $(if $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS)),,--torch-backend auto)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up down status test check format lock clean
+.PHONY: demo up down status test browser check format lock clean
 
 demo: $(STAMP)  ## Start everything on this machine, run both pipelines, show an answer and a prediction.
 	@$(BIN)/cuvee demo
@@ -24,8 +24,14 @@ down: $(STAMP)
 status: $(STAMP)
 	@$(BIN)/cuvee status
 
-test: check  ## Unit, integration and end-to-end tests (the last start a whole stack of their own).
+test: check browser  ## Unit, integration and end-to-end tests (the last start a whole stack of their own).
 	$(BIN)/pytest
+
+browser:  ## A Chromium, which the tests of the page drive.
+	@command -v "$${CUVEE_TEST_BROWSER:-chromium}" chromium-browser google-chrome >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium" && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "The tests of the page need Chromium: install it (as root: apt-get install chromium), or set CUVEE_TEST_BROWSER."; exit 1; }
 
 check: $(STAMP)  ## Style, types and import rules.
 	$(BIN)/ruff check .

@@ -28,6 +28,17 @@ class ServiceClient:
     def ask(self, question: str, **options: Any) -> dict[str, Any]:
         return _json(self._rag.post("/ask", json={"question": question, **options}))
 
+    def upload(self, topic: str, segment: str, name: str, content: bytes) -> dict[str, Any]:
+        """Hand in one document; its id and state."""
+        answer = self._rag.post(
+            "/documents", data={"topic": topic, "segment": segment}, files={"files": (name, content)}
+        )
+        documents: list[dict[str, Any]] = _json(answer)["documents"]
+        return documents[0]
+
+    def delete(self, document_id: str) -> None:
+        _json(self._rag.delete(f"/documents/{document_id}"))
+
     def documents(self, **filters: Any) -> list[dict[str, Any]]:
         """Every document that matches, page by page."""
         found: list[dict[str, Any]] = []

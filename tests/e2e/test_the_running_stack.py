@@ -117,6 +117,35 @@ def test_files_that_cannot_be_read_fail_with_a_reason_and_stop_nobody(stack: Sta
     assert "first Sunday of March" in answer["answer"]
 
 
+def test_what_is_uploaded_is_answered_from_and_what_is_deleted_never_again(stack: Stack) -> None:
+    question = "What does the old cooper keep in the blue chest?"
+    sent = stack.services.upload(
+        "chest", "yard", "chest.txt", b"The old cooper keeps eleven silver bungs in the blue chest."
+    )
+
+    answer = wait_until(
+        lambda: (a := stack.services.ask(question, topic="chest")) and not a["refused"] and a,
+        "the upload is answered from",
+    )
+    stack.services.delete(sent["document_id"])
+    gone = wait_until(
+        lambda: (a := stack.services.ask(question, topic="chest")) and a["refused"] and a, "the deletion took effect"
+    )
+
+    assert "eleven silver bungs" in answer["answer"]
+    assert (gone["sources"], gone["nearest"]) == ([], [])
+
+
+@pytest.mark.parametrize("upkeep", ["compact_index", "housekeeping", "evaluate_index"])
+def test_upkeep_runs_and_changes_no_answer(stack: Stack, upkeep: str) -> None:
+    before = stack.services.ask(demo.QUESTION)["answer"]
+
+    run = stack.airflow.trigger(upkeep)
+    wait_until(lambda: stack.airflow.run_state(upkeep, run) == "success", f"{upkeep} done", 300)
+
+    assert stack.services.ask(demo.QUESTION)["answer"] == before
+
+
 def test_training_promotes_the_first_model_and_predictions_come_from_it(stack: Stack) -> None:
     run = stack.airflow.trigger("train_wine", {"n_estimators": 60})
     wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
