@@ -40,7 +40,7 @@ def indexed(engine: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUVEE_GENERATIONS_KEPT", "2")
     monkeypatch.setenv("CUVEE_DEAD_SHARE", "0.2")
     run = Run.begin(settings)
-    recipe = Recipe(run.model.id, run.model.version, run.rule.version, 0.4)
+    recipe = Recipe(run.model.id, run.model.version, run.chunker, 0.4)
     row = {"topic": "a", "segment": "x", "sha256": "0", "text_sha256": "1", "size_bytes": 1}
     rows = [
         row | {"document_id": f"d{n:03d}", "uri": f"{n}.txt", "state": "indexed", "in_index": True}
