@@ -1,4 +1,5 @@
-# The two commands are `make demo` and `make test`. Everything is installed into .venv; nothing else is touched.
+# The two commands are `make demo` and `make test`. Everything is installed into .venv; the embedder, converted for this
+# machine, is kept in ~/.cache/cuvee, and as root `make test` installs Chromium where there is none.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
