@@ -79,23 +79,25 @@ def test_readers_go_on_while_generations_come_and_go(engine: sa.Engine, indexed:
     for reader in readers:
         reader.start()
     gone_from: dict[str, int] = {}
-    for step in range(12):
-        document = f"d{step * 3:03d}"
-        with engine.begin() as connection:
-            ledger.delete(connection, document)
-        if step % 4 == 3:
-            receipt = pipeline.go_back(indexed)
-        elif step % 4 == 1:
-            receipt = pipeline.compact_index(indexed)
-        else:
-            receipt = pipeline.publish_generation(pipeline.prepare_chunks(indexed), indexed)
-        gone_from[document] = receipt["generation"]
-        pipeline.reclaim_index(indexed)
-        served.refresh()
-        assert (served.problem, served.retriever().generation.manifest.number) == (None, receipt["generation"])
-    done.set()
-    for reader in readers:
-        reader.join(timeout=20)
+    try:
+        for step in range(12):
+            document = f"d{step * 3:03d}"
+            with engine.begin() as connection:
+                ledger.delete(connection, document)
+            if step % 4 == 3:
+                receipt = pipeline.go_back(indexed)
+            elif step % 4 == 1:
+                receipt = pipeline.compact_index(indexed)
+            else:
+                receipt = pipeline.publish_generation(pipeline.prepare_chunks(indexed), indexed)
+            gone_from[document] = receipt["generation"]
+            pipeline.reclaim_index(indexed)
+            served.refresh()
+            assert (served.problem, served.retriever().generation.manifest.number) == (None, receipt["generation"])
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join(timeout=20)
 
     assert errors == []
     assert len({number for number, _ in seen}) > 6
