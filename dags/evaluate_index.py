@@ -31,10 +31,10 @@ def evaluate_index():
         from airflow.sdk.exceptions import AirflowSkipException
 
         from cuvee.errors import InvalidInputError, NotReadyError
-        from rag_service import pipeline
+        from rag_service.pipeline import evaluation
 
         try:
-            return pipeline.evaluate_index()
+            return evaluation.evaluate_index()
         except (InvalidInputError, NotReadyError) as nothing_to_ask:
             raise AirflowSkipException(str(nothing_to_ask)) from nothing_to_ask
 

@@ -27,13 +27,13 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure retrieval, answers and refusals on questions whose answers are known; the report is in MLflow."""
-    from rag_service import pipeline
+    from rag_service.pipeline import evaluation
 
     if tune:
-        outcome = pipeline.tune_index(golden)
+        outcome = evaluation.tune_index(golden)
         console.print(f"{'Served' if outcome['promoted'] else 'Not served'}: {outcome['reason']}")
         return
-    found = pipeline.evaluate_index(golden)
+    found = evaluation.evaluate_index(golden)
     table = Table("measure", "value", box=None)
     for name, value in found["measures"].items():
         table.add_row(name, f"{value:,.4g}")
