@@ -79,7 +79,7 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
         manifest = run.published()
         if manifest is None:
             raise NotReadyError("Nothing is indexed, so there is no generation that could have new weights.")
-        if Calibration.of(manifest.tuning) != present and chosen.passages is None:
+        if Calibration.of(manifest.tuning) != present:
             raise NotReadyError("Other weights were published meanwhile; run it again.")
         name = f"{manifest.number}:{_name(outcome.calibration)}"
         with run.engine.begin() as connection:
@@ -112,7 +112,9 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
     if chosen.passages is not None:
         with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
             apart = corpus.indexed(chosen.passages, encoder, Path(folder))
-            yield Bench.of(Retriever(apart, encoder), answerer, passage_name), about
+            manifest = run.published()
+            in_use = Calibration.of(manifest.tuning) if manifest else None
+            yield Bench.of(Retriever(apart, encoder, in_use), answerer, passage_name), about
         return
     published = generations.current(run.engine, run.index_dir)
     if published is None:
