@@ -11,7 +11,7 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
-from cuvee.errors import NotFoundError, NotReadyError
+from cuvee.errors import IntegrityError, NotFoundError, NotReadyError
 
 CHAMPION = "champion"
 
@@ -98,6 +98,23 @@ class Registry:
             copied = mlflow.artifacts.download_artifacts(
                 artifact_uri=stored, dst_path=str(folder), tracking_uri=self._uri
             )
+        return Path(copied)
+
+    def run_file(self, version: RegisteredVersion, name: str, folder: Path) -> Path:
+        """Copy one file that the version's training run logged into `folder`; where it is.
+
+        Raises:
+            IntegrityError: the run has no such file.
+        """
+        try:
+            with self._answering():
+                copied = mlflow.artifacts.download_artifacts(
+                    run_id=version.run_id, artifact_path=name, dst_path=str(folder), tracking_uri=self._uri
+                )
+        except (RestException, OSError) as error:
+            raise IntegrityError(
+                f"The run of {version.name} version {version.version} has no file {name}; train it again: {error}"
+            ) from error
         return Path(copied)
 
     def promote(self, version: RegisteredVersion) -> None:
