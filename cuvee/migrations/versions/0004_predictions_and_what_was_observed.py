@@ -1,5 +1,7 @@
 """intervals, roles and shadows of predictions, and the qualities observed later"""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    added = (
+    added: tuple[sa.Column[Any], ...] = (
         sa.Column("low", sa.Double(), comment="lower end of the interval; null in rows older than intervals"),
         sa.Column("high", sa.Double()),
         sa.Column("role", sa.Text(), server_default="champion", nullable=False, comment="why this version was asked"),
