@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from cuvee.database import MODEL_CHANNEL, Listener, connect
+from cuvee.database import MODEL_CHANNEL, connect
 from cuvee.keys import KeyRing
+from cuvee.listener import Listener
 from cuvee.registry import Registry
 from cuvee.service import create_service
 from cuvee.settings import Settings
