@@ -8,7 +8,7 @@ import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -102,6 +102,17 @@ class Settings(BaseSettings):
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
+
+    wine_margin: Annotated[float, Field(ge=0)] = 0.005
+    """Least gain, in squared quality points, that must be proven before a wine model is promoted."""
+    wine_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of that proof."""
+    wine_slice_tolerance: Annotated[float, Field(ge=0)] = 0.02
+    """Squared quality points that one colour or one band of quality may lose."""
+    wine_latency_limit_ms: Annotated[float, Field(gt=0)] = 100.0
+    """Longest median time for one wine."""
+    wine_approval: Literal["automatic", "human"] = "automatic"
+    """`human`: a model that is proven better waits for somebody's yes in Airflow."""
 
     @model_validator(mode="after")
     def _fill_public_urls(self) -> "Settings":

@@ -5,8 +5,8 @@ Heavy imports stay inside the functions: a task imports only what it needs.
 """
 
 from ml_service.pipeline.features import prepare_features
-from ml_service.pipeline.promotion import decide_promotion
+from ml_service.pipeline.promotion import decide_promotion, settle_promotion
 from ml_service.pipeline.serving import verify_served
 from ml_service.pipeline.training import train_candidate
 
-__all__ = ["decide_promotion", "prepare_features", "train_candidate", "verify_served"]
+__all__ = ["decide_promotion", "prepare_features", "settle_promotion", "train_candidate", "verify_served"]
