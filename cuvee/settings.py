@@ -114,6 +114,25 @@ class Settings(BaseSettings):
     wine_approval: Literal["automatic", "human"] = "automatic"
     """`human`: a model that is proven better waits for somebody's yes in Airflow."""
 
+    monitor_window_hours: Annotated[float, Field(gt=0)] = 72.0
+    """How far back `monitor_wine` looks, for what the champion answered and for the qualities that came in."""
+    monitor_most_rows: Annotated[int, Field(ge=100)] = 5_000
+    """Of these, the newest so many."""
+    monitor_least_rows: Annotated[int, Field(ge=30)] = 200
+    """Fewer predictions say nothing about drift."""
+    monitor_least_observed: Annotated[int, Field(ge=30)] = 50
+    """Fewer observed qualities say nothing about the error."""
+    monitor_significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Chance of a false alarm in one report, of drift and of degradation each."""
+    monitor_psi_limit: Annotated[float, Field(ge=0)] = 0.2
+    """Population stability index over which a column counts as moved."""
+    monitor_error_tolerance: Annotated[float, Field(ge=0)] = 0.1
+    """Share by which the live mean squared error may be higher than in training."""
+    monitor_consecutive: Annotated[int, Field(ge=1)] = 2
+    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once."""
+    monitor_cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+    """Time after one retraining was asked for in which none is asked for again."""
+
     @model_validator(mode="after")
     def _fill_public_urls(self) -> "Settings":
         for name, port in (("mlflow", self.mlflow_port), ("rag", self.rag_port), ("ml", self.ml_port)):
