@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
+    max_duplicate_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of rows that are copies of others with which it goes on."""
+    max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Largest share of wines with one and the same quality with which it goes on."""
+    max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
+    """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
 
     @model_validator(mode="after")
     def _fill_public_urls(self) -> "Settings":
