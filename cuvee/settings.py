@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
+    max_duplicate_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of rows that are copies of others with which it goes on."""
+    max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Largest share of wines with one and the same quality with which it goes on."""
+    max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
+    """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
 
     wine_margin: Annotated[float, Field(ge=0)] = 0.005
     """Least gain, in squared quality points, that must be proven before a wine model is promoted."""
@@ -109,6 +115,8 @@ class Settings(BaseSettings):
     """Confidence of that proof."""
     wine_slice_tolerance: Annotated[float, Field(ge=0)] = 0.02
     """Squared quality points that one colour or one band of quality may lose."""
+    wine_recent_days: Annotated[float, Field(gt=0)] = 90.0
+    """Qualities observed within so many days of the last one show the world as it is now; ADR 11."""
     wine_latency_limit_ms: Annotated[float, Field(gt=0)] = 100.0
     """Longest median time for one wine."""
     wine_approval: Literal["automatic", "human"] = "automatic"

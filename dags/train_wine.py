@@ -56,11 +56,17 @@ WINE_DRIFT = Asset("wine_drift")
     },
 )
 def train_wine():
-    @task(outlets=[WINE_FEATURES], doc_md="Spark: validate, de-duplicate, split by duplicate group, write Parquet.")
-    def prepare_features():
+    @task(doc_md="Export the wines whose quality was observed since, in the form of the wine table.")
+    def collect_observations():
         from ml_service import pipeline
 
-        return pipeline.prepare_features(run_key=get_current_context()["run_id"])
+        return pipeline.collect_observations(run_key=get_current_context()["run_id"])
+
+    @task(outlets=[WINE_FEATURES], doc_md="Spark: validate, de-duplicate, split by duplicate group, write Parquet.")
+    def prepare_features(observed):
+        from ml_service import pipeline
+
+        return pipeline.prepare_features(run_key=get_current_context()["run_id"], observed=observed)
 
     @task(multiple_outputs=True, doc_md="Train beside a dummy baseline, log to MLflow, register a version.")
     def train_candidate(features):
@@ -110,7 +116,7 @@ def train_wine():
         answer = get_current_context()["ti"].xcom_pull(task_ids="ask_approval")
         return pipeline.settle_promotion(decided, answer)
 
-    features = prepare_features()
+    features = prepare_features(collect_observations())
     decided = decide_promotion(train_candidate(features), features)
     needs_approval(decided["waiting"]) >> ask_approval >> approved() >> settle_promotion(decided)
 

@@ -12,6 +12,7 @@ from ml_service.dataset import Dataset, Floats
 
 BANDS = {"quality to 4": (0.0, 4.5), "quality 5": (4.5, 5.5), "quality 6": (5.5, 6.5), "quality from 7": (6.5, 10.5)}
 _TIMED_ROWS = 100
+_SECONDS_OF_A_DAY = 86_400
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,14 @@ def baseline_losses(dataset: Dataset) -> Floats:
     return evaluation.squared_errors(truth, training.fit_baseline(dataset).predict(inputs))
 
 
-def checks(dataset: Dataset, latency_ms: float) -> Checks:
-    """Slices by colour and by band of quality."""
-    truth, colours = dataset.quality[dataset.split == "test"], dataset.colours("test")
-    slices = {colour: colours == colour for colour in np.unique(colours)}
+def checks(dataset: Dataset, latency_ms: float, recent_days: float) -> Checks:
+    """Slices by colour and by band of quality; recent is what was observed within so many days of the last."""
+    test = dataset.split == "test"
+    truth, colours = dataset.quality[test], dataset.colours("test")
+    slices = {str(colour): colours == colour for colour in np.unique(colours)}
     slices |= {name: (truth >= low) & (truth < high) for name, (low, high) in BANDS.items()}
-    return Checks(slices=slices, latency_ms=latency_ms)
+    if dataset.observed_at is None:
+        return Checks(slices=slices, latency_ms=latency_ms)
+    since = np.nanmax(dataset.observed_at) - recent_days * _SECONDS_OF_A_DAY
+    # Of a quality without a date nothing is known, least of all that it is recent.
+    return Checks(slices=slices, recent=dataset.observed_at[test] > since, latency_ms=latency_ms)

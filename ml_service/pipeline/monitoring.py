@@ -116,7 +116,7 @@ def collect_observations(run_key: str, settings: Settings | None = None) -> Rece
     A repeated try writes the file anew.
 
     Returns:
-        folder, rows; the folder is None where nothing was observed.
+        path (a folder; None where nothing was observed), rows.
     """
     from cuvee.database import connect
     from ml_service import observations
@@ -130,4 +130,4 @@ def collect_observations(run_key: str, settings: Settings | None = None) -> Rece
     finally:
         engine.dispose()
     log.info("%d wines were observed: %s", rows, target)
-    return {"folder": str(target.parent) if rows else None, "rows": rows}
+    return {"path": str(target.parent) if rows else None, "rows": rows}

@@ -29,7 +29,7 @@ def features_of(features: Receipt) -> "Dataset":
     """
     from ml_service import dataset
 
-    loaded = dataset.load(Path(features["path"]))
+    loaded = dataset.load(Path(features["path"]), features["most_rows"])
     if loaded.checksum != features["checksum"]:
         raise IntegrityError(f"The feature table in {features['path']} was changed; clear the task prepare_features.")
     return loaded
