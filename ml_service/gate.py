@@ -51,14 +51,19 @@ def baseline_losses(dataset: Dataset) -> Floats:
     return evaluation.squared_errors(truth, training.fit_baseline(dataset).predict(inputs))
 
 
-def checks(dataset: Dataset, latency_ms: float, recent_days: float) -> Checks:
-    """Slices by colour and by band of quality; recent is what was observed within so many days of the last."""
+def checks(dataset: Dataset, latency_ms: float, recent_days: float, least_cases: int) -> Checks:
+    """Slices by colour and by band of quality; recent is what was observed within so many days of the last.
+
+    Where enough is recent, bands are of recent cases only: which wines are good is what may have changed. A colour is
+    known beforehand, so the past vouches for one that recent cases do not cover.
+    """
     test = dataset.split == "test"
     truth, colours = dataset.quality[test], dataset.colours("test")
+    recent = np.zeros(len(truth), bool)
+    if dataset.observed_at is not None:
+        # Of a quality without a date nothing is known, least of all that it is recent.
+        recent = dataset.observed_at[test] > np.nanmax(dataset.observed_at) - recent_days * _SECONDS_OF_A_DAY
+    now = recent if recent.sum() >= least_cases else np.ones(len(truth), bool)
     slices = {str(colour): colours == colour for colour in np.unique(colours)}
-    slices |= {name: (truth >= low) & (truth < high) for name, (low, high) in BANDS.items()}
-    if dataset.observed_at is None:
-        return Checks(slices=slices, latency_ms=latency_ms)
-    since = np.nanmax(dataset.observed_at) - recent_days * _SECONDS_OF_A_DAY
-    # Of a quality without a date nothing is known, least of all that it is recent.
-    return Checks(slices=slices, recent=dataset.observed_at[test] > since, latency_ms=latency_ms)
+    slices |= {name: now & (truth >= low) & (truth < high) for name, (low, high) in BANDS.items()}
+    return Checks(slices=slices, recent=recent, latency_ms=latency_ms)

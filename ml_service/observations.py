@@ -81,13 +81,6 @@ def recorded_report(connection: sa.Connection, run_key: str) -> Any | None:
     return connection.execute(statement).one_or_none()
 
 
-def last_report(connection: sa.Connection) -> Any | None:
-    """The newest row of `monitoring_reports`."""
-    newest = monitoring_reports.c.report_id.desc()
-    statement = sa.select(monitoring_reports).where(monitoring_reports.c.model_name == MODEL_NAME)
-    return connection.execute(statement.order_by(newest).limit(1)).one_or_none()
-
-
 def earlier_reports(connection: sa.Connection, since: datetime, least: int) -> list[Earlier]:
     """The newest `least`, and all since then that asked for a retraining; newest first."""
     reports = monitoring_reports.c

@@ -151,7 +151,7 @@ def _decided(
             champion_losses = gate.scored(registry, champion, dataset).losses
         except CuveeError as error:
             raise type(error)(f"The champion, {name}, could not be scored and stays champion: {error}") from error
-    checks = gate.checks(dataset, scored.latency_ms, settings.wine_recent_days)
+    checks = gate.checks(dataset, scored.latency_ms, settings.wine_recent_days, policy.least_cases)
     decision = decide(champion_losses, scored.losses, policy, name, checks)
     with engine.begin() as connection:
         before = champion.identity if champion else None
