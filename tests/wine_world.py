@@ -21,28 +21,17 @@ def table() -> pd.DataFrame:
     return found.drop_duplicates(ignore_index=True)
 
 
-def samples(seed: int, count: int) -> tuple[list[Sample], np.ndarray]:
-    """Wines of the world as it was, half of them red so that both colours are well covered, and their qualities."""
-    rng = np.random.default_rng(seed)
-    halves = [table()[table().colour == colour].sample(count // 2, random_state=rng) for colour in COLOURS]
-    return _split(pd.concat(halves).sample(frac=1, random_state=rng))
+def samples(seed: int, count: int, rows: pd.DataFrame | None = None) -> tuple[list[Sample], np.ndarray]:
+    """Wines of the world as it was, drawn from `rows` (all of them by default) with replacement, and their qualities."""
+    drawn = (table() if rows is None else rows).sample(count, replace=True, random_state=seed)
+    return drawn.drop(columns="quality").to_dict("records"), drawn["quality"].to_numpy(float)
 
 
 def vintage(seed: int, count: int) -> tuple[list[Sample], np.ndarray]:
-    """Wines of a hot year, stronger and less sour, and a public that now likes what it used to dislike."""
-    found, quality = samples(seed, count)
-    hot = [
-        sample
-        | {
-            "alcohol": round(sample["alcohol"] + 1.5, 4),
-            "ph": round(sample["ph"] + 0.15, 4),
-            "density": round(sample["density"] - 0.0015, 6),
-        }
-        for sample in found
-    ]
-    return hot, 12 - quality
-
-
-def _split(rows: pd.DataFrame) -> tuple[list[Sample], np.ndarray]:
-    records = rows.drop(columns="quality").to_dict("records")
-    return records, rows["quality"].to_numpy(float)
+    """Wines of a hot year, stronger and less sour, half of them red, for people who like what was disliked before."""
+    halves = [table()[table().colour == colour].sample(count // 2, random_state=seed) for colour in COLOURS]
+    drawn = pd.concat(halves)
+    hot = drawn.assign(
+        alcohol=(drawn.alcohol + 1.5).round(4), ph=(drawn.ph + 0.15).round(4), density=(drawn.density - 0.0015).round(6)
+    )
+    return hot.drop(columns="quality").to_dict("records"), 12 - drawn["quality"].to_numpy(float)
