@@ -22,7 +22,7 @@ def table() -> pd.DataFrame:
 
 
 def samples(seed: int, count: int, rows: pd.DataFrame | None = None) -> tuple[list[Sample], np.ndarray]:
-    """Wines of the world as it was, drawn from `rows` (all of them by default) with replacement, and their qualities."""
+    """Wines of the world as it was, drawn with replacement from `rows` (by default all), and their qualities."""
     drawn = (table() if rows is None else rows).sample(count, replace=True, random_state=seed)
     return drawn.drop(columns="quality").to_dict("records"), drawn["quality"].to_numpy(float)
 
