@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     wine_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of that proof."""
     wine_slice_tolerance: Annotated[float, Field(ge=0)] = 0.02
-    """Squared quality points that one colour or one band of quality may lose."""
+    """Squared quality points that one colour or one band of predicted quality may lose."""
     wine_recent_days: Annotated[float, Field(gt=0)] = 90.0
     """Qualities observed within so many days of the last one show the world as it is now; ADR 11."""
     wine_latency_limit_ms: Annotated[float, Field(gt=0)] = 100.0

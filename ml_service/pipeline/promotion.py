@@ -142,17 +142,17 @@ def _decided(
 
     dataset, policy = features_of(features), wine_policy(settings)
     champion = registry.champion(MODEL_NAME)
-    scored = gate.scored(registry, challenger, dataset)
+    theirs = gate.scored(registry, challenger, dataset)
     if champion is None:
-        name, champion_losses = "the baseline (mean)", gate.baseline_losses(dataset)
+        name, ours = "the baseline (mean)", gate.scored_baseline(dataset)
     else:
         name = f"version {champion.version}"
         try:
-            champion_losses = gate.scored(registry, champion, dataset).losses
+            ours = gate.scored(registry, champion, dataset)
         except CuveeError as error:
             raise type(error)(f"The champion, {name}, could not be scored and stays champion: {error}") from error
-    checks = gate.checks(dataset, scored.latency_ms, settings.wine_recent_days, policy.least_cases)
-    decision = decide(champion_losses, scored.losses, policy, name, checks)
+    checks = gate.checks(dataset, ours, theirs, settings.wine_recent_days, policy.least_cases)
+    decision = decide(ours.losses, theirs.losses, policy, name, checks)
     with engine.begin() as connection:
         before = champion.identity if champion else None
         return record(connection, MODEL_NAME, challenger.identity, before, decision, policy)

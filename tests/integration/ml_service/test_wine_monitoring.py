@@ -218,7 +218,7 @@ def test_a_person_is_asked_before_the_alias_moves_and_the_answer_is_recorded(
 
     decided = pipeline.decide_promotion(candidate, features, settings)
     assert (decided["promoted"], decided["waiting"], registry.champion(MODEL_NAME)) == (False, True, None)
-    assert decided["reason"] in decided["evidence"] and "| quality 6 |" in decided["evidence"]
+    assert decided["reason"] in decided["evidence"] and "| white |" in decided["evidence"]
     response = {
         "chosen_options": [answer],
         "params_input": {"why": "tasted it"},
