@@ -1,6 +1,8 @@
 """Fitting, and predictions of wines by models that have not seen them: folds never part a group of duplicates."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +36,7 @@ def fit(params: TrainingParams, dataset: Dataset, rows: Rows) -> Pipeline:
     threads = [name for name in model.get_params() if name.endswith("n_jobs")]
     model.set_params(**dict.fromkeys(threads, -1))
     weighted = weights(dataset, params.recency_half_life_days)[rows]
-    # Boosting is many short steps: where other programs share the cores, its threads wait for each other at every one.
-    with threadpool_limits(1, "openmp"):
+    with one_thread():
         model.fit(as_frame(dataset.inputs[rows]), dataset.quality[rows], model__sample_weight=weighted)
     model.set_params(**dict.fromkeys(threads))
     for member in getattr(model.named_steps["model"], "estimators_", []):
@@ -55,5 +56,13 @@ def out_of_fold(params: TrainingParams, dataset: Dataset, rows: Rows, count: int
     """Predicted qualities of `rows`, in their order, each by a model fitted without its fold."""
     found = np.full(len(dataset.quality), np.nan)
     for fitted, predicted in folds(dataset, rows, count, params.seed):
-        found[predicted] = fit(params, dataset, fitted).predict(as_frame(dataset.inputs[predicted]))
+        model = fit(params, dataset, fitted)
+        with one_thread():
+            found[predicted] = model.predict(as_frame(dataset.inputs[predicted]))
     return found[rows]
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Boosting is many short steps: where programs share the cores, its threads wait for each other at every one."""
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "openmp")
+    return limits

@@ -92,7 +92,7 @@ def train(
     mlflow.set_tracking_uri(tracking_uri)
     experiment = mlflow.set_experiment(EXPERIMENT)
     _end_abandoned(experiment.experiment_id, tags[RUN_KEY_TAG])
-    with mlflow.start_run(run_name=tags[RUN_KEY_TAG], tags=tags) as run:
+    with mlflow.start_run(run_name=tags[RUN_KEY_TAG], tags=tags) as run, cross_validation.one_thread():
         mlflow.log_params(chosen.model_dump())
         _log_dataset(dataset, lineage)
         if found:

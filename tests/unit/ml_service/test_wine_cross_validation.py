@@ -7,7 +7,7 @@ import pytest
 
 from ml_service import cross_validation, search
 from ml_service.candidates import TrainingParams
-from ml_service.dataset import Dataset
+from ml_service.dataset import Dataset, as_frame
 from ml_service.intervals import Intervals
 
 DAY = 86_400.0
@@ -49,12 +49,11 @@ def test_with_a_short_half_life_a_model_follows_the_recent_rule(estimator: str) 
     turned = Dataset(data.inputs, np.where(recent, 8.0, 4.0), *(getattr(data, n) for n in ("copies", "split",
         "group_ids", "checksum", "observed_at")))  # fmt: skip
 
-    even, late = (
-        cross_validation.fit(
-            TrainingParams(estimator=estimator, n_estimators=20, recency_half_life_days=days), turned, np.arange(400)
-        ).predict(data.inputs[:50])
-        for days in (0, 5)
-    )
+    params = [TrainingParams(estimator=estimator, n_estimators=20, recency_half_life_days=days) for days in (0, 5)]
+    with cross_validation.one_thread():
+        even, late = (
+            cross_validation.fit(one, turned, np.arange(400)).predict(as_frame(data.inputs[:50])) for one in params
+        )
 
     assert even.mean() == pytest.approx(6, abs=0.6)
     assert late.mean() > 7.5
