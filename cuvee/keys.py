@@ -46,6 +46,19 @@ def ensure(engine: sa.Engine, name: str, key: str, scopes: tuple[Scope, ...] = A
         connection.execute(statement.on_conflict_do_nothing(index_elements=[api_keys.c.key_sha256]))
 
 
+def _key_sha256(authorization: str | None) -> str:
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise UnauthorizedError("Send your API key in the header 'Authorization: Bearer <key>'.")
+    return _hash(key.strip())
+
+
+def _allowed(caller: Caller, scope: Scope) -> Caller:
+    if scope not in caller.scopes:
+        raise ForbiddenError(f"The API key '{caller.name}' lacks the scope '{scope}'.")
+    return caller
+
+
 class KeyRing:
     """Looks keys up in the database and remembers each answer for `ttl_seconds`."""
 
@@ -64,19 +77,18 @@ class KeyRing:
             UnauthorizedError: no bearer key, or an unknown or revoked one.
             ForbiddenError: the key lacks `scope`.
         """
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise UnauthorizedError("Send your API key in the header 'Authorization: Bearer <key>'.")
-        caller = self._look_up(_hash(key.strip()))
-        if scope not in caller.scopes:
-            raise ForbiddenError(f"The API key '{caller.name}' lacks the scope '{scope}'.")
-        return caller
+        caller = self.remembered(authorization, scope)
+        return caller or _allowed(self._look_up(_key_sha256(authorization)), scope)
+
+    def remembered(self, authorization: str | None, scope: Scope) -> Caller | None:
+        """As `authenticate`, but None where the database would have to be asked: for an event loop."""
+        known = self._known.get(_key_sha256(authorization))
+        if known is None or time.monotonic() - known[0] >= self._ttl_seconds:
+            return None
+        return _allowed(known[1], scope)
 
     def _look_up(self, key_sha256: str) -> Caller:
         now = time.monotonic()
-        known = self._known.get(key_sha256)
-        if known and now - known[0] < self._ttl_seconds:
-            return known[1]
         statement = sa.select(api_keys).where(api_keys.c.key_sha256 == key_sha256, api_keys.c.revoked_at.is_(None))
         with self._engine.connect() as connection:
             row = connection.execute(statement).one_or_none()

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException, RestException
 from cuvee.errors import IntegrityError, NotFoundError, NotReadyError
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,18 @@ class Registry:
         self._uri = tracking_uri
 
     def champion(self, name: str) -> RegisteredVersion | None:
-        """The version that carries the alias; None when there is none yet.
+        """The version in service; None when there is none yet. Raises as `aliased` does."""
+        return self.aliased(name, CHAMPION)
+
+    def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
+        """The version that carries the alias; None when none does.
 
         Raises:
             NotReadyError: the MLflow server does not answer.
         """
         try:
             with self._answering():
-                return _version(self._client.get_model_version_by_alias(name, CHAMPION))
+                return _version(self._client.get_model_version_by_alias(name, alias))
         except RestException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -80,10 +85,25 @@ class Registry:
 
     def find(self, name: str, tags: dict[str, str]) -> RegisteredVersion | None:
         """The newest version with all these tags: how a repeated step finds what it already registered."""
-        with self._answering():
-            versions = [_version(found) for found in self._client.search_model_versions(f"name = '{name}'")]
-        matching = [version for version in versions if tags.items() <= version.tags.items()]
+        matching = [version for version in self.versions(name) if tags.items() <= version.tags.items()]
         return max(matching, key=lambda version: version.version, default=None)
+
+    def versions(self, name: str) -> list[RegisteredVersion]:
+        """All of them, newest first."""
+        with self._answering():
+            found = [_version(one) for one in self._client.search_model_versions(f"name = '{name}'")]
+        return sorted(found, key=lambda version: version.version, reverse=True)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Version by alias. Raises NotReadyError when MLflow does not answer."""
+        try:
+            with self._answering():
+                found = self._client.get_registered_model(name).aliases
+        except RestException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        return {str(alias): int(version) for alias, version in found.items()}
 
     def run(self, version: RegisteredVersion) -> TrainingRun:
         with self._answering():

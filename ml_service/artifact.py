@@ -3,10 +3,12 @@
 import logging
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -14,6 +16,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from cuvee.errors import IntegrityError
 from ml_service.dataset import Floats, as_frame
+from ml_service.intervals import Intervals
 from ml_service.wine import INPUT_COLUMNS
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,12 @@ CHECKSUM_TAG = "cuvee.data_checksum"
 
 EXAMPLE = "cuvee_example"
 """Key in the MLmodel's metadata: inputs and what the model answered when it was trained."""
+
+INTERVALS = "cuvee_intervals"
+"""Key in the MLmodel's metadata: `Intervals.to_json()`."""
+
+REFERENCE = "serving/reference.parquet"
+"""File of the training run: `INPUT_COLUMNS` and `predicted`, what the training library answers to every row."""
 
 
 _DAMAGED = (
@@ -49,8 +58,16 @@ def example(inputs: Floats, predicted: Floats) -> dict[str, Any]:
     return {EXAMPLE: {"inputs": inputs.tolist(), "predicted": predicted.tolist()}}
 
 
-def load(folder: Path) -> Any:
-    """The scikit-learn pipeline in these MLflow model files, checked on the example they carry.
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A fitted pipeline over `INPUT_COLUMNS`, and the intervals around its predictions."""
+
+    pipeline: Any
+    intervals: Intervals
+
+
+def load(folder: Path) -> Artifact:
+    """What is in these MLflow model files, checked on the example they carry.
 
     Raises:
         IntegrityError: not in the skops format, of a type that is not trusted, with other inputs than ours, or it does
@@ -62,6 +79,7 @@ def load(folder: Path) -> Any:
         serialization, name = flavour.get("serialization_format"), flavour["pickled_model"]
         carried = (described.metadata or {})[EXAMPLE]
         inputs, expected = np.array(carried["inputs"], float), np.array(carried["predicted"], float)
+        intervals = (described.metadata or {})[INTERVALS]
     except (OSError, MlflowException, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder} holds no model that ml_service trained: {error!r}.") from error
     if serialization != "skops":
@@ -71,7 +89,22 @@ def load(folder: Path) -> Any:
         )
     model = _read(folder / Path(name).name)
     _check(model, inputs, expected)
-    return model
+    return Artifact(model, Intervals.from_json(intervals))
+
+
+def reference(path: Path) -> tuple[Floats, Floats]:
+    """Inputs, shape (rows, 12), and what the training library predicted for them, shape (rows,).
+
+    Raises:
+        IntegrityError: the file is no such table.
+    """
+    try:
+        table = pd.read_parquet(path, columns=[*INPUT_COLUMNS, "predicted"]).astype(np.float64)
+    except _DAMAGED as error:
+        raise IntegrityError(f"{path.name} is no table of reference predictions: {error!r}.") from error
+    if table.empty or table.isna().to_numpy().any():
+        raise IntegrityError(f"{path.name} is empty or lacks values; train the model again.")
+    return table[list(INPUT_COLUMNS)].to_numpy(), table["predicted"].to_numpy()
 
 
 def _read(path: Path) -> Any:

@@ -1,27 +1,37 @@
-"""What is served: the champion, checked before it is swapped in, and kept when a newer one cannot be loaded."""
+"""One version as it is served: loaded, compiled, proven equal to the training library, with its intervals."""
 
-import logging
 import tempfile
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlflow.exceptions import MlflowException
+import numpy as np
 
-from cuvee.errors import CuveeError, NotReadyError
+from cuvee.errors import IntegrityError
 from cuvee.registry import RegisteredVersion, Registry
 from ml_service import artifact
-from ml_service.dataset import Floats, as_frame
-from ml_service.wine import MODEL_NAME
+from ml_service.compiled import Compiled
+from ml_service.dataset import Floats
+from ml_service.explanations import Explainer
+from ml_service.intervals import Intervals
+from ml_service.wine import INPUT_COLUMNS
 
-log = logging.getLogger(__name__)
+TOLERANCE = 1e-5
+"""Quality points that a compiled model may differ from the training library on any row."""
 
-_RETRY_SECONDS = 30.0
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Qualities and the ends of their intervals, each of shape (samples,)."""
+
+    quality: Floats
+    low: Floats
+    high: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """One loaded version."""
 
@@ -33,31 +43,36 @@ class ServedModel:
     data_checksum: str
     since: datetime
     pipeline: Any = field(repr=False)
+    compiled: Compiled = field(repr=False)
+    intervals: Intervals = field(repr=False)
 
     def predict(self, inputs: Floats) -> Floats:
         """Qualities, shape (samples,), of inputs of shape (samples, 12)."""
-        predicted: Floats = self.pipeline.predict(as_frame(inputs))
-        return predicted
+        return self.compiled.predict(inputs)
 
+    def answer(self, inputs: Floats) -> Predicted:
+        """The same with intervals."""
+        quality = self.compiled.predict(inputs)
+        return Predicted(quality, *self.intervals.around(quality, inputs[:, -1] == 1))
 
-@dataclass(frozen=True)
-class ReloadFailure:
-    """Why what is served is not the champion, and since when."""
-
-    since: datetime
-    message: str
-    identity: str | None
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Made when it is first asked for, which takes seconds for a large forest."""
+        return Explainer(self.compiled.parts, len(INPUT_COLUMNS))
 
 
 def load(registry: Registry, version: RegisteredVersion) -> ServedModel:
-    """Download and check one version.
+    """Download, check and compile one version.
 
     Raises:
         NotReadyError: MLflow does not answer.
         IntegrityError: the version's files are not what may be served.
     """
     with tempfile.TemporaryDirectory(prefix="cuvee-model-") as folder:
-        pipeline = artifact.load(registry.download(version, Path(folder)))
+        found = artifact.load(registry.download(version, Path(folder)))
+        inputs, expected = artifact.reference(registry.run_file(version, artifact.REFERENCE, Path(folder)))
+    compiled = Compiled(found.pipeline, len(INPUT_COLUMNS))
+    check(compiled, inputs, expected)
     return ServedModel(
         name=version.name,
         version=version.version,
@@ -65,62 +80,19 @@ def load(registry: Registry, version: RegisteredVersion) -> ServedModel:
         metrics=registry.run(version).metrics,
         data_checksum=version.tags.get(artifact.CHECKSUM_TAG, ""),
         since=datetime.now(UTC),
-        pipeline=pipeline,
+        pipeline=found.pipeline,
+        compiled=compiled,
+        intervals=found.intervals,
     )
 
 
-class Serving:
-    """The model in use. `refresh` runs in one thread; `model` may be read from any."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._model: ServedModel | None = None
-        self._failure: ReloadFailure | None = None
-        self._tried_at = 0.0
-
-    @property
-    def model(self) -> ServedModel:
-        """What predictions come from.
-
-        Raises:
-            NotReadyError: nothing could be loaded yet; the message says why.
-        """
-        if self._model is not None:
-            return self._model
-        if self._failure is not None:
-            raise NotReadyError(f"No model could be loaded yet: {self._failure.message}")
-        raise NotReadyError("No champion yet: run the DAG train_wine; what it promotes is served at once.")
-
-    @property
-    def failure(self) -> ReloadFailure | None:
-        return self._failure
-
-    def refresh(self) -> None:
-        """Swap to the champion if it is another than the one in use; on failure go on with the latter."""
-        wanted: RegisteredVersion | None = None
-        try:
-            wanted = self._registry.champion(MODEL_NAME)
-            if wanted is None or (self._model is not None and self._model.identity == wanted.identity):
-                self._failure = None
-                return
-            if self._failed_lately(wanted.identity):
-                return
-            loaded = load(self._registry, wanted)
-        except (CuveeError, MlflowException, OSError) as error:
-            self._failed(wanted, str(error))
-            return
-        self._model, self._failure = loaded, None
-        log.info("serving %s version %d", loaded.name, loaded.version)
-
-    def _failed_lately(self, identity: str) -> bool:
-        failed = self._failure is not None and self._failure.identity == identity
-        return failed and time.monotonic() - self._tried_at < _RETRY_SECONDS
-
-    def _failed(self, wanted: RegisteredVersion | None, message: str) -> None:
-        self._tried_at = time.monotonic()
-        before = self._failure
-        told = f"version {wanted.version}: {message}" if wanted else message
-        if before is None or before.message != told:
-            log.error("the champion cannot be loaded, what was served before goes on: %s", told)
-        since = before.since if before else datetime.now(UTC)
-        self._failure = ReloadFailure(since, told, wanted.identity if wanted else None)
+def check(compiled: Compiled, inputs: Floats, expected: Floats) -> None:
+    """Raises IntegrityError when a row is answered otherwise than by the training library."""
+    # Not `max`: it would pass over a NaN.
+    wrong = ~(np.abs(compiled.predict(inputs) - expected) <= TOLERANCE)
+    if wrong.any():
+        raise IntegrityError(
+            f"The compiled model answers {int(wrong.sum())} of {len(expected)} reference rows otherwise than the "
+            f"training library, by more than {TOLERANCE:g} quality points; it is not served. Train it again with "
+            "this version of scikit-learn."
+        )

@@ -51,6 +51,12 @@ class ServiceClient:
     def predict(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         return _json(self._ml.post("/predict", json={"samples": samples}))
 
+    def observe(self, qualities: dict[str, float]) -> list[str]:
+        """Tell what tasters said, by the prediction's id; what became of each."""
+        body = [{"prediction_id": i, "quality": quality} for i, quality in qualities.items()]
+        answer = _json(self._ml.post("/observations", json={"observations": body}))
+        return [str(one["outcome"]) for one in answer["observations"]]
+
     def model(self) -> dict[str, Any]:
         return _json(self._ml.get("/model"))
 

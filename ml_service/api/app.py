@@ -15,9 +15,10 @@ from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
 from ml_service.api.drift_metrics import DriftMetrics
-from ml_service.api.routes import model, predict
+from ml_service.api.routes import model, observations, predict
 from ml_service.api.schemas import Served, failing
-from ml_service.inference import Serving
+from ml_service.recording import Recorder
+from ml_service.routing import Serving
 
 _CHECK_SECONDS = 5.0
 _DESCRIPTION = "Quality of wines from eleven measurements and their colour, by the model that is champion."
@@ -36,16 +37,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         serving = Serving(Registry(chosen.resolved_mlflow_uri))
         app.state.engine, app.state.keys, app.state.serving = engine, KeyRing(engine), serving
         listener = Listener(chosen.resolved_database_url, MODEL_CHANNEL, serving.refresh, _CHECK_SECONDS)
+        recorder = Recorder(engine, chosen.prediction_flush_seconds, chosen.prediction_queue_rows)
+        app.state.recorder = recorder
+        recorder.start()
         listener.start()
         drift_metrics = DriftMetrics(engine)
         REGISTRY.register(drift_metrics)
         yield
         REGISTRY.unregister(drift_metrics)
         listener.stop()
+        recorder.stop()
         engine.dispose()
 
     app = create_service("ml_service", _DESCRIPTION, lifespan, _readiness, chosen.max_request_bytes)
     app.include_router(predict.router)
+    app.include_router(observations.router)
     app.include_router(model.router)
     return app
 

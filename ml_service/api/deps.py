@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from cuvee.keys import Caller
 from cuvee.service import caller_with
-from ml_service.inference import Serving
+from ml_service.routing import Serving
 
 
 def _engine(request: Request) -> sa.Engine:

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ml_service import wine
-from ml_service.inference import ReloadFailure
+from ml_service.routing import ReloadFailure
 
-MOST_SAMPLES = 1000
+MOST_SAMPLES = 10_000
 _BY_NAME = {feature.name: feature for feature in wine.FEATURES}
 
 
@@ -67,9 +67,19 @@ class PredictRequest(BaseModel):
     samples: Annotated[list[Sample], Field(min_length=1, max_length=MOST_SAMPLES)]
 
 
+class Explanation(BaseModel):
+    """`base` and all contributions add up to the quality; quality points."""
+
+    base: Annotated[float, Field(description="what the model expects of any wine")]
+    contributions: Annotated[dict[str, float], Field(description="by measurement, and of the colour")]
+
+
 class Prediction(BaseModel):
     prediction_id: UUID
     quality: Annotated[float, Field(description="expected median score of a blind tasting, 0 to 10 points")]
+    low: Annotated[float, Field(description="lower end of the prediction interval")]
+    high: float
+    explanation: Annotated[Explanation | None, Field(description="only with explain=true")] = None
 
 
 class ModelName(BaseModel):
@@ -84,6 +94,57 @@ class PredictResponse(BaseModel):
     model: ModelName
 
 
+class Observation(BaseModel):
+    """What tasters said later of a wine that was predicted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prediction_id: UUID
+    quality: Annotated[float, Field(ge=wine.QUALITY.lowest, le=wine.QUALITY.highest, allow_inf_nan=False, strict=True)]
+    observed_at: Annotated[AwareDatetime | None, Field(description="with its time zone; left out: now")] = None
+
+
+class ObservationsRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    observations: Annotated[list[Observation], Field(min_length=1, max_length=MOST_SAMPLES)]
+
+
+class ObservationOutcome(BaseModel):
+    prediction_id: UUID
+    outcome: Annotated[
+        Literal["recorded", "replaced", "unknown"],
+        Field(description="replaced: an earlier one was there; unknown: no such prediction was answered"),
+    ]
+
+
+class ObservationsResponse(BaseModel):
+    """In the order in which they came."""
+
+    observations: list[ObservationOutcome]
+
+
+class Version(BaseModel):
+    version: int
+    aliases: list[str]
+    decision: Annotated[str | None, Field(description="promoted or not promoted")]
+    reason: str | None
+
+
+class VersionsResponse(BaseModel):
+    """Newest first."""
+
+    versions: list[Version]
+
+
+class Trial(BaseModel):
+    """A challenger: asked beside the champion, or for a share of the requests."""
+
+    version: int
+    mode: Literal["shadow", "canary"]
+    weight: Annotated[float, Field(description="share of the requests that it answers")]
+
+
 class Served(ModelName):
     """What is served, and whether a newer champion could not be loaded."""
 
@@ -93,6 +154,8 @@ class Served(ModelName):
 
 
 class ModelResponse(Served):
+    challenger: Trial | None
+    challenger_error: str | None
     metrics: Annotated[dict[str, float], Field(description="of the training run, on wines it had not seen")]
     data_checksum: Annotated[str, Field(description="SHA-256 of the feature table it was trained on")]
 

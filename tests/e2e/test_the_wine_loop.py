@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
-from cuvee.database import connect, observed_qualities
 from tests import wine_world
 from tests.e2e.conftest import Stack, wait_until
 
@@ -20,19 +18,12 @@ def predicted(stack: Stack, wines: list[dict[str, Any]]) -> tuple[list[str], np.
     return [one["prediction_id"] for one in answers], np.array([one["quality"] for one in answers])
 
 
-def observe(stack: Stack, ids: list[str], quality: np.ndarray) -> None:
-    engine = connect(stack.settings.resolved_database_url)
-    rows = [{"prediction_id": i, "quality": float(q), "key_id": 1} for i, q in zip(ids, quality, strict=True)]
-    with engine.begin() as connection:
-        connection.execute(sa.insert(observed_qualities), rows)
-    engine.dispose()
-
-
 def squared_error(stack: Stack, seed: int, count: int) -> float:
     """Of the served model on a new batch of the vintage, whose qualities are observed afterwards."""
     wines, quality = wine_world.vintage(seed, count)
     ids, answers = predicted(stack, wines)
-    observe(stack, ids, quality)
+    outcomes = stack.services.observe(dict(zip(ids, quality.tolist(), strict=True)))
+    assert set(outcomes) == {"recorded"}
     return float(((answers - quality) ** 2).mean())
 
 

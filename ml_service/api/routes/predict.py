@@ -1,19 +1,75 @@
-"""`POST /predict`."""
+"""`POST /predict`. Body and answer are read and written as bytes: thousands of requests a second come this way."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
 
-from ml_service import store
-from ml_service.api.deps import CallerDep, EngineDep, ServingDep
-from ml_service.api.schemas import ModelName, Prediction, PredictRequest, PredictResponse
-from ml_service.dataset import encode
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from ml_service.api import answering
+from ml_service.api.schemas import PredictRequest, PredictResponse, Sample
+from ml_service.dataset import Floats
+from ml_service.explanations import Explanation
+from ml_service.recording import Answered
+from ml_service.wine import FEATURE_NAMES
 
 router = APIRouter(tags=["predictions"])
 
 
-@router.post("/predict", summary="Predict the quality of one or many wines")
-def predict(request: PredictRequest, caller: CallerDep, serving: ServingDep, engine: EngineDep) -> PredictResponse:
-    samples, model = [sample.model_dump() for sample in request.samples], serving.model
-    qualities = model.predict(encode(samples))
-    ids = store.record(engine, caller.key_id, model, samples, qualities)
-    found = [Prediction(prediction_id=i, quality=float(q)) for i, q in zip(ids, qualities, strict=True)]
-    return PredictResponse(predictions=found, model=ModelName(name=model.name, version=model.version))
+def _body_schema() -> dict[str, Any]:
+    found = PredictRequest.model_json_schema()
+    del found["$defs"]
+    found["properties"]["samples"]["items"] = Sample.model_json_schema()
+    return {"required": True, "content": {"application/json": {"schema": found}}}
+
+
+@router.post(
+    "/predict",
+    summary="Predict the quality of one or many wines, with intervals",
+    response_class=Response,
+    responses={200: {"model": PredictResponse}},
+    openapi_extra={"requestBody": _body_schema(), "security": [{"HTTPBearer": []}]},
+)
+async def predict(
+    request: Request,
+    version: Annotated[int | None, Query(ge=1, description="a registered version instead of the champion")] = None,
+    explain: Annotated[bool, Query(description="what each measurement adds, for up to 20 samples")] = False,
+) -> Response:
+    answered = await answering.answer(request, parse_explained if explain else parse, version)
+    explanation = await answering.explained(answered) if explain else None
+    return Response(_body(answered, explanation), media_type="application/json")
+
+
+def parse(body: bytes) -> Floats:
+    """Inputs, shape (samples, 12). Raises RequestValidationError naming field, bound and what came."""
+    try:
+        samples = PredictRequest.model_validate_json(body).samples
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+    rows = [list(sample.__dict__.values()) for sample in samples]
+    for row in rows:
+        row[-1] = row[-1] == "white"
+    return np.array(rows, dtype=np.float64)
+
+
+def parse_explained(body: bytes) -> Floats:
+    inputs = parse(body)
+    answering.check_explainable(len(inputs))
+    return inputs
+
+
+def _body(answered: Answered, explanation: Explanation | None) -> bytes:
+    found, model = answered.found, answered.route.model
+    columns = (answered.ids, found.quality.tolist(), found.low.tolist(), found.high.tolist())
+    predictions = [
+        {"prediction_id": one, "quality": quality, "low": low, "high": high}
+        for one, quality, low, high in zip(*columns, strict=True)
+    ]
+    if explanation is not None:
+        names = (*FEATURE_NAMES, "colour")
+        bases, contributions = explanation.base.tolist(), explanation.contributions.tolist()
+        for prediction, base, row in zip(predictions, bases, contributions, strict=True):
+            prediction["explanation"] = {"base": base, "contributions": dict(zip(names, row, strict=True))}
+    return to_json({"predictions": predictions, "model": {"name": model.name, "version": model.version}})

@@ -1,0 +1,207 @@
+"""Rows of predictions on their way to the record: a bounded queue, and a thread that writes many in one transaction.
+
+A prediction is answered once it is in the queue. What a killed process loses is what was answered within the last
+`flush_seconds`, and never more than `most_rows`; with `flush_seconds` 0 answers wait for their rows.
+"""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg2
+import sqlalchemy as sa
+
+from cuvee.errors import NotReadyError
+from ml_service import store
+from ml_service.dataset import Floats
+from ml_service.inference import Predicted
+from ml_service.routing import Route
+from ml_service.wine import COLOURS, FEATURE_NAMES
+
+log = logging.getLogger(__name__)
+
+_FULL_SECONDS = 2.0
+"""How long a request waits for room in the queue before it is refused."""
+_CLOSING_SECONDS = 20.0
+"""How long a service that is stopped goes on trying to write what it has answered."""
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The predictions of one request, not yet written."""
+
+    key_id: int
+    route: Route
+    inputs: Floats
+    found: Predicted
+    ids: list[UUID]
+    at: datetime
+
+
+def answered(key_id: int, route: Route, inputs: Floats, found: Predicted) -> Answered:
+    return Answered(key_id, route, inputs, found, [uuid4() for _ in inputs], datetime.now(UTC))
+
+
+class Recorder(threading.Thread):
+    """Writes what is answered; `reserve` room first, then `add` or `release`."""
+
+    def __init__(self, engine: sa.Engine, flush_seconds: float, most_rows: int) -> None:
+        super().__init__(name="prediction-recorder", daemon=True)
+        self._engine = engine
+        self._flush_seconds = flush_seconds
+        self._most_rows = most_rows
+        self._rows = 0
+        self._queue: list[Answered] = []
+        self._changed = threading.Condition()
+        self._hurry = False
+        self._stop_at: float | None = None
+        self._next: Future[None] = Future()
+        self._writing: Future[None] | None = None
+
+    async def reserve(self, rows: int) -> None:
+        """Wait for room.
+
+        Raises:
+            NotReadyError: the queue stays full, since the database does not take what is in it.
+        """
+        deadline = time.monotonic() + _FULL_SECONDS
+        while not self._reserved(rows):
+            if time.monotonic() > deadline:
+                raise NotReadyError(
+                    "Predictions cannot be recorded at the moment, so none are made: the database does not answer, or "
+                    "not fast enough. Try again shortly."
+                )
+            await asyncio.sleep(0.02)
+
+    def _reserved(self, rows: int) -> bool:
+        with self._changed:
+            if self._rows and self._rows + rows > self._most_rows:
+                return False
+            self._rows += rows
+            return True
+
+    def release(self, rows: int) -> None:
+        with self._changed:
+            self._rows -= rows
+
+    async def add(self, batch: Answered) -> None:
+        with self._changed:
+            self._queue.append(batch)
+            mine = self._next
+            self._changed.notify()
+        if self._flush_seconds == 0:
+            await _done(mine)
+
+    async def flush(self) -> None:
+        """Wait until all that was added before is written, for a while; raises NotReadyError if it is not."""
+        with self._changed:
+            waited_for = self._next if self._queue else self._writing
+            self._hurry = bool(self._queue)
+            self._changed.notify()
+        if waited_for is not None:
+            await _done(waited_for)
+
+    def stop(self) -> None:
+        """Write what is there, then end; what cannot be written in time is lost and said so in the log."""
+        with self._changed:
+            self._stop_at = time.monotonic() + _CLOSING_SECONDS
+            self._changed.notify()
+        self.join()
+
+    def run(self) -> None:
+        while taken := self._take():
+            rows = sum(len(batch.ids) for batch in taken)
+            try:
+                self._write("".join(map(_lines, taken)), rows)
+            finally:
+                with self._changed:
+                    self._rows -= rows
+                    done, self._writing = self._writing, None
+                assert done is not None
+                done.set_result(None)
+
+    def _take(self) -> list[Answered]:
+        """All that waits, once the first of it has waited long enough; nothing: it is time to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stop_at is not None)
+            self._changed.wait_for(lambda: self._hurry or self._stop_at is not None, timeout=self._flush_seconds)
+            self._hurry = False
+            taken, self._queue = self._queue, []
+            self._writing, self._next = self._next, Future()
+            return taken
+
+    def _write(self, lines: str, rows: int) -> None:
+        told = False
+        while True:
+            try:
+                store.write(self._engine, lines)
+                return
+            except (sa.exc.SQLAlchemyError, psycopg2.Error) as error:
+                if not told:
+                    log.error("%d predictions wait for the database: %s", rows, str(error).strip())
+                told = True
+                if self._stop_at is not None and time.monotonic() > self._stop_at:
+                    log.critical("%d predictions that were answered are lost: %s", rows, str(error).strip())
+                    return
+                time.sleep(_RETRY_SECONDS)
+
+
+async def _done(written: Future[None]) -> None:
+    try:
+        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(written)), _FULL_SECONDS)
+    except TimeoutError as error:
+        raise NotReadyError("The database does not answer in time. Try again shortly.") from error
+
+
+def _lines(batch: Answered) -> str:
+    """Rows for COPY, each followed by its shadow's."""
+    found, shadow = batch.found, _shadowed(batch)
+    lines = []
+    for number, (prediction_id, inputs) in enumerate(zip(batch.ids, batch.inputs.tolist(), strict=True)):
+        sample = json.dumps(dict(zip(FEATURE_NAMES, inputs, strict=False)) | {"colour": COLOURS[int(inputs[-1])]})
+        lines.append(_line(batch, batch.route, sample, found, number, prediction_id, None))
+        if shadow is not None:
+            lines.append(_line(batch, batch.route, sample, shadow, number, uuid4(), prediction_id))
+    return "".join(lines)
+
+
+def _line(
+    batch: Answered, route: Route, sample: str, found: Predicted, number: int, own: UUID, shadow_of: UUID | None
+) -> str:
+    model = route.model if shadow_of is None else route.shadow
+    assert model is not None
+    role = route.role if shadow_of is None else "shadow"
+    values = (
+        own,
+        batch.at.isoformat(),
+        batch.key_id,
+        model.name,
+        model.version,
+        sample,
+        float(found.quality[number]),
+        float(found.low[number]),
+        float(found.high[number]),
+        role,
+        shadow_of or r"\N",
+    )
+    return "\t".join(map(str, values)) + "\n"
+
+
+def _shadowed(batch: Answered) -> Predicted | None:
+    """What the challenger would have answered; its failing harms nobody."""
+    if batch.route.shadow is None:
+        return None
+    try:
+        found = batch.route.shadow.answer(batch.inputs)
+    except Exception:
+        log.exception("the challenger in shadow could not answer; its rows are missing")
+        return None
+    return found if np.isfinite(found.quality).all() else None
