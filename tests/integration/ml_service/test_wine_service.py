@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from cuvee import keys
 from cuvee.database import MODEL_CHANNEL, notify, predictions
 from cuvee.settings import Settings
-from ml_service import dataset, inference, pipeline
+from ml_service import dataset, inference
 from ml_service.api import app as service
 from ml_service.wine import MODEL_NAME
 
@@ -54,11 +54,37 @@ def client(wine_settings: Settings, engine: sa.Engine, monkeypatch: pytest.Monke
         yield started
 
 
-def promote(wine_settings: Settings, features: dict[str, Any], key: str, **params: Any) -> int:
-    candidate = pipeline.train_candidate(features, key, {"n_estimators": 10, **params}, wine_settings)
-    decided = pipeline.decide_promotion(candidate, features, wine_settings)
-    assert decided["promoted"]
-    return int(decided["version"])
+def forest(trees: int = 10, leaf: int = 5) -> Pipeline:
+    inputs, quality = wines()
+    model = ExtraTreesRegressor(trees, min_samples_leaf=leaf, random_state=0)
+    return Pipeline([("model", model)]).fit(dataset.as_frame(inputs), quality)
+
+
+def alias(settings: Settings, name: str, number: int) -> None:
+    """Move an alias, and tell the service as promotion does."""
+    registry = MlflowClient(settings.resolved_mlflow_uri, settings.resolved_mlflow_uri)
+    registry.set_registered_model_alias(MODEL_NAME, name, str(number))
+    engine = connect(settings.resolved_database_url)
+    with engine.begin() as connection:
+        notify(connection, MODEL_CHANNEL, "look")
+    engine.dispose()
+
+
+def promote(settings: Settings, model: Pipeline) -> int:
+    number = register(settings.resolved_mlflow_uri, model)
+    alias(settings, "champion", number)
+    return number
+
+
+def rows(engine: sa.Engine, count: int) -> list[Any]:
+    """The predictions of the record, once there are so many."""
+
+    def found() -> list[Any]:
+        with engine.connect() as connection:
+            return list(connection.execute(sa.select(predictions).order_by(predictions.c.predicted_at)))
+
+    wait_until(lambda: len(found()) >= count)
+    return found()
 
 
 def version(client: TestClient) -> int | None:
