@@ -165,7 +165,34 @@ promotions = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("evidence", JSONB, nullable=False),
     sa.Column("decided_at", _Time, nullable=False, server_default=_now),
-    sa.UniqueConstraint("artefact", "challenger"),
+    sa.Column("kind", sa.Text, nullable=False, server_default="decision", comment="rollback: challenger served again"),
+    sa.Column("approval", sa.Text, comment="null: the evidence alone decides"),
+    sa.Column("decided_by", sa.Text, comment="who approved, rejected or went back"),
+    sa.Column("remark", sa.Text, comment="why, in that person's words"),
+    sa.Column("carried_out_at", _Time, comment="the alias was moved, or left for good"),
+    sa.CheckConstraint("kind in ('decision', 'rollback')", name="kind"),
+    sa.CheckConstraint("approval in ('waiting', 'approved', 'rejected')", name="approval"),
+    sa.Index(
+        "promotions_decision_key", "artefact", "challenger", unique=True, postgresql_where=sa.text("kind = 'decision'")
+    ),
+)
+
+monitoring_reports = sa.Table(
+    "monitoring_reports",
+    metadata,
+    sa.Column("report_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("run_key", sa.Text, nullable=False, unique=True, comment="a repeated step finds its report by it"),
+    sa.Column("made_at", _Time, nullable=False, server_default=_now),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("reasons", ARRAY(sa.Text), nullable=False),
+    sa.Column("strong", sa.Boolean, nullable=False, comment="the evidence needs no second verdict"),
+    sa.Column("retraining", sa.Boolean, nullable=False, comment="a retraining was asked for"),
+    sa.Column("measures", JSONB, nullable=False),
+    sa.Column("run_url", sa.Text, nullable=False, comment="of the MLflow run that has the report"),
+    sa.CheckConstraint("verdict in ('stable', 'drifting', 'degraded')", name="verdict"),
+    sa.Index("monitoring_reports_made_at_idx", "model_name", "made_at"),
 )
 
 api_keys = sa.Table(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 
 from cuvee.database import MODEL_CHANNEL, connect
 from cuvee.keys import KeyRing
@@ -13,6 +14,7 @@ from cuvee.registry import Registry
 from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
+from ml_service.api.drift_metrics import DriftMetrics
 from ml_service.api.routes import invocations, model, observations, open_inference, predict
 from ml_service.api.schemas import Served, failing
 from ml_service.recording import Recorder
@@ -39,7 +41,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.recorder = recorder
         recorder.start()
         listener.start()
+        drift_metrics = DriftMetrics(engine)
+        REGISTRY.register(drift_metrics)
         yield
+        REGISTRY.unregister(drift_metrics)
         listener.stop()
         recorder.stop()
         engine.dispose()

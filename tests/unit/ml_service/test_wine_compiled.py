@@ -72,7 +72,7 @@ def test_an_explanation_of_a_single_split_is_what_shapley_values_are_by_hand() -
 
 @pytest.mark.parametrize("model", [KNeighborsRegressor(), make_pipeline(PolynomialFeatures(2), Ridge())])
 def test_what_cannot_be_compiled_is_refused_by_name(model: Any) -> None:
-    with pytest.raises(IntegrityError, match="KNeighborsRegressor|PolynomialFeatures"):
+    with pytest.raises(IntegrityError, match=r"KNeighborsRegressor|PolynomialFeatures"):
         Compiled(model.fit(INPUTS[:50], QUALITY[:50]), 12)
 
 
