@@ -33,7 +33,7 @@ from ml_service.wine import FEATURE_NAMES, INPUT_COLUMNS, MODEL_NAME
 from tests.wine_versions import register, wines
 
 SECONDS, ROWS = 15, 10_000
-MLSERVER = ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "joblib", "scikit-learn==%s" % sklearn.__version__)
+MLSERVER = ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "joblib", f"scikit-learn=={sklearn.__version__}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def model_server(found: Stand, version: int, row: list[float]) -> dict[int, Load
         return {n: wrk(f"{url}/invocations", body, n, found.folder) for n in (1, 32)}
 
 
-def mlserver(found: Stand, forest: Any, row: list[float]) -> Load:
+def mlserver(found: Stand, row: list[float]) -> Load:
     """MLServer with adaptive batching, in an environment of its own."""
     home = found.folder / "mlserver"
     subprocess.run([sys.executable, "-m", "venv", str(home / "venv")], check=True)
@@ -146,7 +146,7 @@ def main() -> None:
             "invocations_times_slower": bar(many.per_second / invoked.per_second, 1.5, least=False),
         }
         if "ours" not in sys.argv:
-            theirs, batching = model_server(found, version, row), mlserver(found, forest, row)
+            theirs, batching = model_server(found, version, row), mlserver(found, row)
             bars |= {
                 "times_mlflow_models_serve": bar(many.per_second / theirs[32].per_second, 25, least=True),
                 "times_mlserver": bar(many.per_second / batching.per_second, 2, least=True),

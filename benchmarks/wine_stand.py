@@ -1,4 +1,4 @@
-"""What the benchmarks of ml_service stand on: a PostgreSQL, an MLflow and a service of their own, all ended at the end."""
+"""What the benchmarks of ml_service stand on: a PostgreSQL, an MLflow and a service of their own."""
 
 import os
 import socket

@@ -1,12 +1,13 @@
 """What both FastAPI services share: errors with the right status, API keys, health, metrics, limits on input."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
@@ -75,6 +76,28 @@ def told(error: Exception) -> tuple[int, str, str]:
         return 503, "not_ready", "The database does not answer; nothing was recorded. Try again shortly."
     # Its text may hold internals, so it stays out of the answer.
     return 500, "internal_error", "Something broke here; the service's log has the details."
+
+
+def route_telling(answer: Callable[[int, str], tuple[int, dict[str, Any]]]) -> type[APIRoute]:
+    """A kind of route that tells errors as another protocol does: `answer` makes status and body of ours."""
+
+    class Route(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def telling(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except (CuveeError, RequestValidationError, HTTPException, *DATABASE_DOWN) as error:
+                    status, kind, message = told(error)
+                    told_status, body = answer(status, message)
+                    headers = error_response(status, kind, message).headers
+                    kept = {name: headers[name] for name in ("WWW-Authenticate", "Retry-After") if name in headers}
+                    return JSONResponse(body, status_code=told_status, headers=kept)
+
+            return telling
+
+    return Route
 
 
 def _on_error(_: Request, error: Exception) -> JSONResponse:

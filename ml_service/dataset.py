@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from cuvee.errors import DataQualityError, NotFoundError
-from ml_service.wine import COLOURS, FEATURE_NAMES, INPUT_COLUMNS
+from cuvee.errors import DataQualityError, InvalidInputError, NotFoundError
+from ml_service.wine import COLOURS, FEATURE_NAMES, FEATURES, INPUT_COLUMNS
 
 Split = Literal["train", "test"]
 Floats = npt.NDArray[np.float64]
 
+_MOST_TOLD = 10
 _BATCH_ROWS = 65_536
 
 _COLUMNS = [*FEATURE_NAMES, "colour", "quality", "copies", "observed_at", "group_id", "split"]
@@ -64,6 +65,25 @@ def encode(samples: Sequence[Mapping[str, Any]]) -> Floats:
         [[*(float(s[name]) for name in FEATURE_NAMES), float(s["colour"] == "white")] for s in samples],
         dtype=np.float64,
     ).reshape(len(samples), len(INPUT_COLUMNS))
+
+
+def check(inputs: Floats) -> None:
+    """See that samples that came as numbers are wines.
+
+    Raises:
+        InvalidInputError: naming the first few values out of their ranges, with row, column, bound and what came.
+    """
+    low = np.array([feature.lowest for feature in FEATURES] + [0.0])
+    high = np.array([feature.highest for feature in FEATURES] + [1.0])
+    right = (inputs >= low) & (inputs <= high)
+    right[:, -1] &= np.isin(inputs[:, -1], (0, 1))
+    ranges = [*(feature.range_text for feature in FEATURES), "0 (red) or 1 (white)"]
+    wrong = [
+        f"row {row}, {INPUT_COLUMNS[column]}: {inputs[row, column]:g} is outside {ranges[column]}"
+        for row, column in np.argwhere(~right)[:_MOST_TOLD].tolist()
+    ]
+    if wrong:
+        raise InvalidInputError("; ".join(wrong))
 
 
 def load(folder: Path, most_rows: int | None = None) -> Dataset:

@@ -96,7 +96,9 @@ class Recorder(threading.Thread):
         with self._changed:
             self._queue.append(batch)
             mine = self._next
-            self._changed.notify()
+            # Only the first wakes the writer: it then waits for more by itself.
+            if len(self._queue) == 1:
+                self._changed.notify()
         if self._flush_seconds == 0:
             await _done(mine)
 

@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 EXPERIMENT = MODEL_NAME
 RUN_KEY_TAG = "cuvee.run_key"
 PARAMS_TAG = "cuvee.params"
-INTERVALS = "cuvee_intervals"
-"""Key in the MLmodel's metadata."""
 FOLDS = 5
 """Of the train side, for the residuals that intervals are made from."""
 _EXAMPLE_ROWS = 5
@@ -189,9 +187,9 @@ def _log_serving(model: Pipeline, dataset: Dataset, rows: cross_validation.Rows,
         inputs = inputs[np.sort(np.random.default_rng(0).choice(len(inputs), _REFERENCE_ROWS, replace=False))]
     table = as_frame(inputs)
     with tempfile.TemporaryDirectory(prefix="cuvee-reference-") as folder:
-        path = Path(folder) / "reference.parquet"
+        path = Path(folder) / Path(artifact.REFERENCE).name
         table.assign(predicted=model.predict(table)).to_parquet(path, index=False)
-        mlflow.log_artifact(str(path), "serving")
+        mlflow.log_artifact(str(path), Path(artifact.REFERENCE).parent.as_posix())
 
 
 def _log_model(model: Pipeline, dataset: Dataset, intervals: Intervals) -> str:
@@ -205,7 +203,7 @@ def _log_model(model: Pipeline, dataset: Dataset, intervals: Intervals) -> str:
         skops_trusted_types=list(artifact.TRUSTED_TYPES),
         signature=infer_signature(shown, predicted),
         input_example=shown,
-        metadata={**artifact.example(shown.to_numpy(np.float64), predicted), INTERVALS: intervals.to_json()},
+        metadata={**artifact.example(shown.to_numpy(np.float64), predicted), artifact.INTERVALS: intervals.to_json()},
         # Named here: MLflow would otherwise start a process of its own to guess them.
         pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}"],
     )

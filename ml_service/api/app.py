@@ -15,7 +15,7 @@ from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
 from ml_service.api.drift_metrics import DriftMetrics
-from ml_service.api.routes import model, observations, predict
+from ml_service.api.routes import invocations, model, observations, open_inference, predict
 from ml_service.api.schemas import Served, failing
 from ml_service.recording import Recorder
 from ml_service.routing import Serving
@@ -51,6 +51,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = create_service("ml_service", _DESCRIPTION, lifespan, _readiness, chosen.max_request_bytes)
     app.include_router(predict.router)
+    app.include_router(invocations.router)
+    app.include_router(open_inference.router)
     app.include_router(observations.router)
     app.include_router(model.router)
     return app

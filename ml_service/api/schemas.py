@@ -61,6 +61,14 @@ class Sample(BaseModel):
     colour: Literal["red", "white"]
 
 
+class VersionQuery(BaseModel):
+    version: Annotated[int | None, Field(ge=1, description="a registered version instead of the champion")] = None
+
+
+class PredictQuery(VersionQuery):
+    explain: Annotated[bool, Field(description="what each measurement adds, for up to 20 samples")] = False
+
+
 class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

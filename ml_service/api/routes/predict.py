@@ -1,15 +1,15 @@
 """`POST /predict`. Body and answer are read and written as bytes: thousands of requests a second come this way."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ml_service.api import answering
-from ml_service.api.schemas import PredictRequest, PredictResponse, Sample
+from ml_service.api.schemas import PredictQuery, PredictRequest, PredictResponse, Sample
 from ml_service.dataset import Floats
 from ml_service.explanations import Explanation
 from ml_service.recording import Answered
@@ -30,15 +30,16 @@ def _body_schema() -> dict[str, Any]:
     summary="Predict the quality of one or many wines, with intervals",
     response_class=Response,
     responses={200: {"model": PredictResponse}},
-    openapi_extra={"requestBody": _body_schema(), "security": [{"HTTPBearer": []}]},
+    openapi_extra={
+        "requestBody": _body_schema(),
+        "parameters": answering.query_parameters(PredictQuery),
+        "security": [{"HTTPBearer": []}],
+    },
 )
-async def predict(
-    request: Request,
-    version: Annotated[int | None, Query(ge=1, description="a registered version instead of the champion")] = None,
-    explain: Annotated[bool, Query(description="what each measurement adds, for up to 20 samples")] = False,
-) -> Response:
-    answered = await answering.answer(request, parse_explained if explain else parse, version)
-    explanation = await answering.explained(answered) if explain else None
+async def predict(request: Request) -> Response:
+    asked = answering.query(request, PredictQuery)
+    answered = await answering.answer(request, parse_explained if asked.explain else parse, asked.version)
+    explanation = await answering.explained(answered) if asked.explain else None
     return Response(_body(answered, explanation), media_type="application/json")
 
 

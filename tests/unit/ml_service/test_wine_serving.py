@@ -1,12 +1,12 @@
 """What is served when MLflow, or a new champion, fails: the last good model."""
 
-import numpy as np
 import pytest
 
-from cuvee.errors import CuveeError, IntegrityError, NotReadyError
+from cuvee.errors import CuveeError, IntegrityError, NotFoundError, NotReadyError
 from cuvee.registry import RegisteredVersion
-from ml_service import inference
-from ml_service.inference import ServedModel, Serving
+from ml_service import inference, routing
+from ml_service.inference import ServedModel
+from ml_service.routing import Serving
 
 
 class FakeRegistry:
@@ -14,15 +14,25 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.now: RegisteredVersion | CuveeError | None = None
+        self.challenger: RegisteredVersion | None = None
+        self.known: dict[int, RegisteredVersion] = {}
 
-    def champion(self, name: str) -> RegisteredVersion | None:
+    def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
+        if alias == "challenger":
+            return self.challenger
         if isinstance(self.now, CuveeError):
             raise self.now
         return self.now
 
+    def version(self, name: str, number: int) -> RegisteredVersion:
+        if number not in self.known:
+            raise NotFoundError(f"no version {number}")
+        return self.known[number]
 
-def version(number: int) -> RegisteredVersion:
-    return RegisteredVersion("wine-quality", number, f"run-{number}", "", {})
+
+def version(number: int, **tags: str) -> RegisteredVersion:
+    named = {f"cuvee.challenger_{name}": value for name, value in tags.items()}
+    return RegisteredVersion("wine-quality", number, f"run-{number}", "", named)
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
         if wanted.version >= 90:
             raise IntegrityError("its files are damaged")
         now = inference.datetime.now(inference.UTC)
-        return ServedModel(wanted.name, wanted.version, wanted.identity, {}, "", now, None)
+        return ServedModel(wanted.name, wanted.version, wanted.identity, {}, "", now, None, None, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr(inference, "load", load)
     return registry
@@ -93,7 +103,7 @@ def test_a_champion_that_fails_leaves_the_last_good_one_and_is_not_fetched_again
     assert failure.message == "version 90: its files are damaged"
     assert registry.loads == [1, 90]  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(inference, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(routing, "_RETRY_SECONDS", 0.0)
     serving.refresh()
     assert registry.loads == [1, 90, 90]  # type: ignore[attr-defined]
     assert serving.failure is not None
@@ -121,13 +131,79 @@ def test_mlflow_going_down_does_not_take_the_model_away(registry: FakeRegistry) 
     assert serving.failure.message == "MLflow does not answer"
 
 
-def test_a_model_predicts_with_named_columns() -> None:
-    class Mean:
-        def predict(self, inputs: "inference.Any") -> np.ndarray:
-            assert list(inputs.columns)[-1] == "is_white"
-            return np.asarray(inputs.mean(axis=1))
+def serving_with(registry: FakeRegistry, champion: int, challenger: RegisteredVersion | None) -> Serving:
+    registry.now, registry.challenger = version(champion), challenger
+    serving = Serving(registry)  # type: ignore[arg-type]
+    serving.refresh()
+    return serving
 
-    model = ServedModel("m", 1, "1@r", {}, "", inference.datetime.now(inference.UTC), Mean())
 
-    assert model.predict(np.full((2, 12), 3.0)).tolist() == [3.0, 3.0]
-    assert "Mean" not in repr(model)
+def test_a_challenger_is_asked_in_shadow_unless_its_tags_say_otherwise(registry: FakeRegistry) -> None:
+    route = serving_with(registry, 1, version(2)).route()
+
+    assert (route.model.version, route.role) == (1, "champion")
+    assert route.shadow is not None and route.shadow.version == 2
+
+
+def test_a_canary_answers_its_share_of_the_requests(registry: FakeRegistry) -> None:
+    serving = serving_with(registry, 1, version(2, mode="canary", weight="0.25"))
+    routes = [serving.route() for _ in range(4000)]
+
+    canary = [route for route in routes if route.role == "canary"]
+    assert 850 < len(canary) < 1150
+    assert {route.model.version for route in canary} == {2}
+    assert all(route.shadow is None for route in routes)
+
+
+@pytest.mark.parametrize("tags", [{"mode": "canary", "weight": "2"}, {"mode": "canary", "weight": "x"}, {"mode": "b"}])
+def test_tags_that_say_nothing_end_the_trial_and_are_told(registry: FakeRegistry, tags: dict[str, str]) -> None:
+    serving = serving_with(registry, 1, version(2, **tags))
+
+    assert (serving.route().role, serving.route().shadow) == ("champion", None)
+    assert serving.challenger_failure is not None
+    assert "cuvee.challenger_mode" in serving.challenger_failure.message
+
+
+def test_a_challenger_that_fails_to_load_harms_nobody(registry: FakeRegistry) -> None:
+    serving = serving_with(registry, 1, version(90))
+
+    assert (serving.route().model.version, serving.route().shadow, serving.failure) == (1, None, None)
+    assert serving.challenger_failure is not None
+
+
+def test_a_trial_ends_when_the_alias_goes_or_the_challenger_becomes_champion(registry: FakeRegistry) -> None:
+    serving = serving_with(registry, 1, version(2))
+    registry.challenger = None
+    serving.refresh()
+    assert serving.route().shadow is None
+
+    registry.now, registry.challenger = version(2), version(2)
+    serving.refresh()
+    assert (serving.route().model.version, serving.route().shadow) == (2, None)
+
+
+def test_a_version_that_is_named_is_loaded_once_and_the_one_unused_longest_goes(registry: FakeRegistry) -> None:
+    serving = serving_with(registry, 1, None)
+    registry.known = {number: version(number) for number in range(1, 8)}
+    assert serving.named(3) is None
+    for number in (3, 4, 5, 6, 7):
+        assert serving.load_named(number).role == "named"
+
+    assert serving.named(3) is None
+    found = serving.named(7)
+    assert found is not None and found.model.version == 7
+    assert registry.loads == [1, 3, 4, 5, 6, 7]  # type: ignore[attr-defined]
+    # The champion is in memory already.
+    assert serving.load_named(1).model is serving.model
+    assert registry.loads == [1, 3, 4, 5, 6, 7]  # type: ignore[attr-defined]
+
+
+def test_an_unknown_or_damaged_version_is_refused_and_nothing_else_changes(registry: FakeRegistry) -> None:
+    serving = serving_with(registry, 1, None)
+    registry.known = {90: version(90)}
+
+    with pytest.raises(NotFoundError):
+        serving.load_named(7)
+    with pytest.raises(IntegrityError):
+        serving.load_named(90)
+    assert serving.route().model.version == 1

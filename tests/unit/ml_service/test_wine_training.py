@@ -16,6 +16,7 @@ from cuvee.settings import PROJECT_DIR
 from ml_service import artifact, training
 from ml_service.dataset import Dataset, as_frame
 from ml_service.wine import INPUT_COLUMNS
+from tests.wine_versions import INTERVALS
 
 
 def dataset(rows: int = 60) -> Dataset:
@@ -89,6 +90,7 @@ def save(folder: Path, model: Any, **options: Any) -> Path:
     """Model files as the registry holds them, with the example that proves the model."""
     shown = as_frame(dataset().inputs[:3])
     metadata = options.pop("metadata", None) or artifact.example(shown.to_numpy(), model.predict(shown))
+    metadata |= {artifact.INTERVALS: INTERVALS.to_json()}
     options = {"serialization_format": "skops", "skops_trusted_types": list(artifact.TRUSTED_TYPES), **options}
     requirements = ["scikit-learn"]
     mlflow.sklearn.save_model(model, folder, metadata=metadata, pip_requirements=requirements, **options)
@@ -101,7 +103,7 @@ def forest() -> Pipeline:
 
 
 def test_a_model_of_ours_is_loaded_and_answers_as_it_did(tmp_path: Path, forest: Pipeline) -> None:
-    loaded = artifact.load(save(tmp_path / "model", forest))
+    loaded = artifact.load(save(tmp_path / "model", forest)).pipeline
 
     inputs, _ = dataset().part("test")
     np.testing.assert_array_equal(loaded.predict(inputs), forest.predict(inputs))

@@ -1,0 +1,87 @@
+"""Compiled models answer as scikit-learn does, on every wine; explanations add up to the prediction."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+    VotingRegressor,
+)
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from cuvee.errors import IntegrityError
+from ml_service.compiled import Compiled
+from ml_service.dataset import as_frame
+from ml_service.explanations import Explainer
+from ml_service.inference import check
+from tests.wine_versions import wines
+
+INPUTS, QUALITY = wines()
+_forest = ExtraTreesRegressor(8, min_samples_leaf=2, random_state=0)
+_scaled_boosting = make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=20, random_state=0))
+MODELS: dict[str, Any] = {
+    "ridge": make_pipeline(StandardScaler(), Ridge()),
+    "random forest": Pipeline([("model", RandomForestRegressor(12, random_state=0))]),
+    "trees of one leaf": RandomForestRegressor(3, min_samples_leaf=4000, random_state=0),
+    "gradient boosting": GradientBoostingRegressor(n_estimators=20, random_state=0),
+    "monotone boosting": HistGradientBoostingRegressor(max_iter=20, monotonic_cst=[0] * 10 + [1, 0], random_state=0),
+    "blend": VotingRegressor([("a", _forest), ("b", _scaled_boosting), ("c", Ridge())], weights=[3, 2, 1]),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def fitted(request: pytest.FixtureRequest) -> Any:
+    return MODELS[request.param].fit(as_frame(INPUTS), QUALITY)
+
+
+def test_a_compiled_model_answers_as_the_training_library_on_every_wine(fitted: Any) -> None:
+    expected = fitted.predict(as_frame(INPUTS))
+    compiled = Compiled(fitted, 12)
+
+    # All at once is sorted and split over threads; a few are not.
+    assert np.abs(compiled.predict(INPUTS) - expected).max() < 1e-10
+    assert np.abs(compiled.predict(INPUTS[:7]) - expected[:7]).max() < 1e-10
+
+
+def test_an_explanation_adds_up_to_the_prediction(fitted: Any) -> None:
+    found = Explainer(Compiled(fitted, 12).parts, 12).explain(INPUTS[:5])
+
+    total = found.base + found.contributions.sum(axis=1)
+    assert np.abs(total - fitted.predict(as_frame(INPUTS[:5]))).max() < 1e-9
+    assert np.allclose(found.base, found.base[0])
+
+
+def test_an_explanation_of_a_single_split_is_what_shapley_values_are_by_hand() -> None:
+    inputs = np.zeros((8, 12))
+    inputs[:2, 10] = 1.0
+    stump = RandomForestRegressor(1, bootstrap=False).fit(as_frame(inputs), np.array([9.0, 9] + [5.0] * 6))
+
+    found = Explainer(Compiled(stump, 12).parts, 12).explain(inputs[[0, 7]])
+
+    assert found.base == pytest.approx([6.0, 6.0])
+    assert found.contributions[:, 10] == pytest.approx([3.0, -1.0])
+    assert found.contributions[:, :10] == pytest.approx(np.zeros((2, 10)))
+
+
+@pytest.mark.parametrize("model", [KNeighborsRegressor(), make_pipeline(PolynomialFeatures(2), Ridge())])
+def test_what_cannot_be_compiled_is_refused_by_name(model: Any) -> None:
+    with pytest.raises(IntegrityError, match=r"KNeighborsRegressor|PolynomialFeatures"):
+        Compiled(model.fit(INPUTS[:50], QUALITY[:50]), 12)
+
+
+@pytest.mark.parametrize("wrong", [2e-5, np.nan])
+def test_one_reference_row_that_differs_refuses_the_version(wrong: float) -> None:
+    compiled = Compiled(MODELS["ridge"].fit(as_frame(INPUTS), QUALITY), 12)
+    expected = compiled.predict(INPUTS)
+    check(compiled, INPUTS, expected + 5e-6)
+    expected[4321] += wrong
+
+    with pytest.raises(IntegrityError, match="answers 1 of 5320 reference rows otherwise"):
+        check(compiled, INPUTS, expected)
