@@ -212,7 +212,9 @@ def _publish(
 def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
     settings, model = run.settings, run.model
     tuning = present.tuning if present else {}
-    recipe = Recipe(model.id, model.version, run.chunker, settings.refusal_threshold, tuning)
+    # A threshold belongs to the weights that it was chosen with; the setting is for those that come with this version.
+    refused_below = present.refusal_threshold if present and tuning else settings.refusal_threshold
+    recipe = Recipe(model.id, model.version, run.chunker, refused_below, tuning)
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
