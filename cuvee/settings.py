@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     """Longest time that an answer model may write at one answer; what it has written by then is taken."""
     answer_context_tokens: Annotated[int, Field(ge=1024)] = 4096
     """How much a served model reads and writes at once, where its server does not say."""
+    reranker: str = "none"
+    """`none`, or any sentence-transformers CrossEncoder, by id or folder: it reads a search's best passages again and
+    orders them."""
     rewrite_questions: bool = False
     """Whether an answer model that writes may put questions in other words for the search."""
     chunk_tokens: Annotated[int, Field(ge=200, le=500)] = 240

@@ -7,9 +7,9 @@ Retrieval".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,13 @@ class Hit:
     matches: tuple[Match, ...]
     """One per statement of the chunk."""
     query: Query = field(compare=False, repr=False)
+    reranked: float | None = None
+    """What a reranker gave it, on a scale of its own, where one is set."""
+
+    @property
+    def order(self) -> float:
+        """By which passages are ordered, most first."""
+        return self.score if self.reranked is None else self.reranked
 
     @property
     def statement_cosines(self) -> tuple[float, ...]:
@@ -237,8 +244,7 @@ def _joined(better: Hit, other: Hit) -> Hit:
             moved = Statement(statement.text, statement.context, statement.start + shift, statement.end + shift)
             said.setdefault((moved.start, moved.end), (moved, match))
     in_order = [said[span] for span in sorted(said)]
-    values = {name: getattr(better.chunk, name) for name in Chunk.__dataclass_fields__}
-    values |= {"start_char": start, "end_char": end, "text": text, "page": first.chunk.page}
-    values |= {"ordinal": first.chunk.ordinal, "statements": tuple(statement for statement, _ in in_order)}
-    matches = tuple(match for _, match in in_order)
-    return Hit(Chunk(**values), better.score, better.signals, matches, better.query)
+    statements, matches = (tuple(column) for column in zip(*in_order, strict=True)) if in_order else ((), ())
+    place: dict[str, Any] = {"ordinal": first.chunk.ordinal, "page": first.chunk.page}
+    place |= {"start_char": start, "end_char": end, "text": text, "statements": statements}
+    return replace(better, chunk=replace(better.chunk, **place), matches=matches)

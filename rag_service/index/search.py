@@ -20,6 +20,7 @@ from rag_service.index.calibration import Calibration
 from rag_service.index.filters import Condition
 from rag_service.index.generation import MANIFEST, Generation, Manifest, current
 from rag_service.index.hybrid import Hit
+from rag_service.index.reranker import RERANKED, Scorer, reranked
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ class Retriever:
     encoder: Encoder
     tuned: Calibration | None = None
     """Weights to try in place of the generation's own."""
+    scorer: Scorer | None = None
+    """Orders the best passages anew, where a reranker is set."""
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -121,16 +124,20 @@ class Retriever:
     def ranked(self, query: str, vector: Vectors, top_k: int, where: Condition | None = None) -> list[Hit]:
         """The `top_k` chunks for a question whose vector is known, each as it is stored."""
         understood = hybrid.understood(self.generation, query, vector, self.calibration)
-        return hybrid.search(self.generation, understood, top_k, where)
+        if self.scorer is None:
+            return hybrid.search(self.generation, understood, top_k, where)
+        hits = hybrid.search(self.generation, understood, max(top_k, RERANKED), where)
+        return reranked(self.scorer, query, hits)[:top_k]
 
 
 class ServedIndex:
     """The published generation, loaded; swapped whole, so that a request sees one generation from end to end."""
 
-    def __init__(self, engine: sa.Engine, index_dir: Path, encoder: Encoder) -> None:
+    def __init__(self, engine: sa.Engine, index_dir: Path, encoder: Encoder, scorer: Scorer | None = None) -> None:
         self._engine = engine
         self._index_dir = index_dir
         self._encoder = encoder
+        self._scorer = scorer
         self._manifest_bytes = b""
         self._retriever: Retriever | None = None
         self._problem: str | None = None
@@ -181,7 +188,7 @@ class ServedIndex:
                 f"but CUVEE_EMBEDDER is {encoder.version}; set it back, or index the documents again."
             )
         log.info("serving generation %d (loaded in %.2f s)", manifest.number, time.perf_counter() - started)
-        return Retriever(generation, encoder)
+        return Retriever(generation, encoder, scorer=self._scorer)
 
     def _fail(self, problem: str) -> None:
         self._problem = problem

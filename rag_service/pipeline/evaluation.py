@@ -18,7 +18,7 @@ from rag_service.answers.answerer import Answerer
 from rag_service.evaluation import corpus, golden, report, trial
 from rag_service.evaluation.golden import GoldenSet
 from rag_service.evaluation.measuring import Bench, Measured, document_name, passage_name, summary
-from rag_service.index import building
+from rag_service.index import building, reranker
 from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
@@ -107,21 +107,23 @@ def _name(calibration: Calibration, refused_below: float) -> str:
 def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
     encoder = CachingEncoder(shared(run.settings.embedder, run.settings.chunk_tokens), most_texts=200_000)
     answerer = Answerer(models.extractive(), encoder)
+    scorer = reranker.load(run.settings.reranker)
     about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": answerer.model.name}
+    about["reranker"] = scorer.version if scorer else reranker.NONE
     if chosen.passages is not None:
         with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
             apart = corpus.indexed(chosen.passages, encoder, Path(folder))
             manifest = run.published()
             in_use = Calibration.of(manifest.tuning) if manifest else None
             refused_below = manifest.refusal_threshold if manifest else run.settings.refusal_threshold
-            yield Bench.of(Retriever(apart, encoder, in_use), answerer, passage_name, refused_below), about
+            yield Bench.of(Retriever(apart, encoder, in_use, scorer), answerer, passage_name, refused_below), about
         return
     published = generations.current(run.engine, run.index_dir)
     if published is None:
         raise NotReadyError("Nothing is indexed yet, so there is nothing to measure.")
     generation = Generation.load(published)
     about["generation"] = str(generation.manifest.number)
-    yield Bench.of(Retriever(generation, encoder), answerer, document_name), about
+    yield Bench.of(Retriever(generation, encoder, scorer=scorer), answerer, document_name), about
 
 
 def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
