@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cuvee.errors import ConfigurationError
 
@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     reranker: str = "none"
     """`none`, or any sentence-transformers CrossEncoder, by id or folder: it reads a search's best passages again and
     orders them."""
+    recency_half_life_days: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """By topic, such as `{"news": 30}`: half of a passage's weight halves with every so many days of its document's
+    age; other topics do not age."""
     rewrite_questions: bool = False
     """Whether an answer model that writes may put questions in other words for the search."""
     chunk_tokens: Annotated[int, Field(ge=200, le=500)] = 240
@@ -126,6 +129,10 @@ class Settings(BaseSettings):
         folder = Path(home or os.environ.get("CUVEE_HOME") or PROJECT_DIR).resolve()
         try:
             return cls(_env_file=folder / ".env", home=folder)
+        except SettingsError as error:
+            raise ConfigurationError(
+                f'A setting is wrong: {error}. CUVEE_RECENCY_HALF_LIFE_DAYS is a JSON object, such as {{"news": 30}}.'
+            ) from error
         except ValidationError as error:
             wrong = "; ".join(f"CUVEE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(

@@ -19,6 +19,7 @@ from rag_service.api.routes import ask, chat, documents, page, questions, search
 from rag_service.api.schemas import Readiness
 from rag_service.index import embedder, reranker
 from rag_service.index.microbatch import MicroBatcher
+from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, ServedIndex
 
 _DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
@@ -42,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         options = models.ModelOptions.of(chosen)
         model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
         scorer = await anyio.to_thread.run_sync(reranker.load, chosen.reranker)
-        index = ServedIndex(engine, chosen.index_dir, encoder, scorer)
+        index = ServedIndex(engine, chosen.index_dir, encoder, scorer, Recency(chosen.recency_half_life_days))
         await anyio.to_thread.run_sync(index.refresh)
         app.state.engine, app.state.index, app.state.settings = engine, index, chosen
         app.state.store = ObjectStore(chosen.resolved_objects_url)

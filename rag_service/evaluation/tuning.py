@@ -20,7 +20,8 @@ from rag_service.answers.cues import answers_kind, kind_of
 from rag_service.evaluation.golden import Case
 from rag_service.evaluation.metrics import holds
 from rag_service.index.calibration import AnswerWeights, Calibration, RefusalWeights, RetrievalWeights
-from rag_service.index.hybrid import Hit, Signals, merged
+from rag_service.index.hybrid import Hit, Signals
+from rag_service.index.neighbours import merged
 
 Search = Callable[[Case, int, bool], list[Hit]]
 """Case, how many passages, whether the documents that hold its answer are left out; the passages found."""

@@ -28,7 +28,7 @@ class Scorer(Protocol):
     @property
     def version(self) -> str: ...
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
-        """One for each passage, on any scale; more is better."""
+        """One for each passage, 0 to 1; more is better."""
 
 
 def reranked(scorer: Scorer, question: str, hits: Sequence[Hit]) -> list[Hit]:
@@ -82,6 +82,7 @@ def _architectures(folder: Path) -> list[str]:
 def _cross_encoder(folder: Path, name: str) -> Any:
     from safetensors import SafetensorError
     from sentence_transformers import CrossEncoder
+    from torch.nn import Sigmoid
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # it would end up in every log
@@ -93,7 +94,8 @@ def _cross_encoder(folder: Path, name: str) -> Any:
             "no model for sequence classification."
         )
     try:
-        model = CrossEncoder(str(folder), local_files_only=True)
+        # Some give 0 to 1 by themselves, some do not; the order is the same, and age can take its share of it.
+        model = CrossEncoder(str(folder), local_files_only=True, activation_fn=Sigmoid())
     except (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError, ImportError) as error:
         raise ConfigurationError(f"{_SETTING}={name} cannot be loaded from {folder}: {error}") from error
     if model.num_labels != 1:

@@ -25,6 +25,7 @@ from rag_service.index.building import Recipe
 from rag_service.index.calibration import Calibration
 from rag_service.index.embedder import shared
 from rag_service.index.generation import Generation, Manifest
+from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, Retriever
 from rag_service.pipeline.index import publish_built
 from rag_service.pipeline.run import INDEX_LOCK, Run
@@ -122,8 +123,9 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
     if published is None:
         raise NotReadyError("Nothing is indexed yet, so there is nothing to measure.")
     generation = Generation.load(published)
+    recency = Recency(run.settings.recency_half_life_days)
     about["generation"] = str(generation.manifest.number)
-    yield Bench.of(Retriever(generation, encoder, scorer=scorer), answerer, document_name), about
+    yield Bench.of(Retriever(generation, encoder, None, scorer, recency), answerer, document_name), about
 
 
 def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:

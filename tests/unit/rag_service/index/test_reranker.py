@@ -7,7 +7,8 @@ import pytest
 
 from cuvee.errors import ConfigurationError
 from rag_service.index import reranker
-from rag_service.index.hybrid import Hit, merged
+from rag_service.index.hybrid import Hit
+from rag_service.index.neighbours import merged
 from rag_service.index.rows import Chunk
 from tests.hits import made_hit
 from tests.unit.rag_service.index.crossencoder import save_crossencoder
