@@ -83,6 +83,9 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject, source: 
 
     The same content again changes nothing, unless it failed, was superseded or deleted: then it is tried again.
     """
+    # Two contents of one place that land at the same time would not see, and so not supersede, each other.
+    lock = sa.func.hashtextextended("\n".join((place.topic, place.segment, place.uri)), 0)
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
     document_id = place.document_id(stored.sha256)
     row = {
         "document_id": document_id,

@@ -88,7 +88,7 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
         if part.id != NOTHING_NEW:
             remove_older(run.settings.batches_dir, part)
-    return _receipt(manifest, published=True)
+    return _receipt(manifest, published=True, new_base=not same_base(present, manifest))
 
 
 def compact_index(settings: Settings | None = None) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def compact_index(settings: Settings | None = None) -> dict[str, Any]:
         present = run.published()
         if present is None or (present.delta is None and not present.dead and not run.index_is_stale()):
             return _receipt(present, published=False)
-        return _receipt(fold_present(run, present), published=True)
+        folded = fold_present(run, present)
+    return _receipt(folded, published=True, new_base=not same_base(present, folded))
 
 
 def fold_present(run: Run, present: Manifest) -> Manifest:
@@ -142,7 +143,8 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
             ledger.mark_left(connection)
 
         manifest = _publish(run, build, record, "publish", number)
-    return {**_receipt(manifest, published=True), "made_from": number, "waiting": waiting}
+    receipt = _receipt(manifest, published=True, new_base=not same_base(present, manifest))
+    return {**receipt, "made_from": number, "waiting": waiting}
 
 
 def go_back(settings: Settings | None = None) -> dict[str, Any]:
@@ -212,7 +214,9 @@ def _publish(
 def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
     settings, model = run.settings, run.model
     tuning = present.tuning if present else {}
-    recipe = Recipe(model.id, model.version, run.chunker, settings.refusal_threshold, tuning)
+    # A threshold belongs to the weights that it was chosen with; the setting is for those that come with this version.
+    refused_below = present.refusal_threshold if present and tuning else settings.refusal_threshold
+    recipe = Recipe(model.id, model.version, run.chunker, refused_below, tuning)
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
@@ -223,8 +227,13 @@ def _left(connection: sa.Connection) -> None:
     ledger.mark_left(connection)
 
 
-def _receipt(manifest: Manifest | None, published: bool) -> dict[str, Any]:
+def same_base(before: Manifest | None, now: Manifest) -> bool:
+    """Whether only delta and tombstones have changed."""
+    return before is not None and before.base == now.base
+
+
+def _receipt(manifest: Manifest | None, published: bool, new_base: bool = False) -> dict[str, Any]:
     if manifest is None:
-        return {"generation": None, "documents": 0, "chunks": 0, "published": published}
+        return {"generation": None, "documents": 0, "chunks": 0, "published": published, "new_base": new_base}
     counts = {"documents": manifest.documents, "chunks": manifest.chunks}
-    return {"generation": manifest.number, **counts, "published": published}
+    return {"generation": manifest.number, **counts, "published": published, "new_base": new_base}
