@@ -1,4 +1,4 @@
-"""The command line: `cuvee up | down | status | demo | index | fetch-java`."""
+"""The command line: `cuvee up | down | status | demo | index | promotions | rollback | fetch-java`."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cuvee.console import console
@@ -83,6 +84,51 @@ def migrate() -> None:
     migrations.upgrade(engine)
     if settings.api_key:
         keys.ensure(engine, "first", settings.api_key.get_secret_value())
+
+
+promotions = typer.Typer(no_args_is_help=True, help="Show what was promoted, what was not, and why.")
+app.add_typer(promotions, name="promotions")
+
+
+@promotions.command("list")
+@_told_plainly
+def list_promotions(
+    artefact: Annotated[
+        str | None, typer.Argument(help="Such as wine-quality or index-weights; all by default.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+) -> None:
+    """Show decisions and rollbacks, newest first: challenger, what it was compared with, outcome and reason."""
+    from cuvee import champions
+    from cuvee.database import connect
+
+    table = Table("decided", "artefact", "challenger", "against", "outcome", "reason", box=None)
+    with connect(Settings.load().resolved_database_url).connect() as connection:
+        for entry in champions.history(connection, artefact, most):
+            against = entry.champion.split("@")[0] if entry.champion else "baseline"
+            decided = f"{entry.decided_at:%Y-%m-%d %H:%M:%S}"
+            names = (entry.artefact, entry.challenger.split("@")[0], against)
+            table.add_row(decided, *names, escape(entry.outcome), escape(entry.reason))
+    console.print(table)
+
+
+@app.command()
+@_told_plainly
+def rollback(
+    name: Annotated[str, typer.Argument(help="Registered model, such as wine-quality.")],
+    why: Annotated[str, typer.Option(help="Recorded with the rollback.")] = "",
+) -> None:
+    """Serve the version again that was served before the champion; a second call goes back one further."""
+    import getpass
+
+    from cuvee import champions
+    from cuvee.database import connect
+    from cuvee.registry import Registry
+
+    settings = Settings.load()
+    engine, registry = connect(settings.resolved_database_url), Registry(settings.resolved_mlflow_uri)
+    version = champions.roll_back(engine, registry, name, getpass.getuser(), why)
+    console.print(f"Version {version.version} of {name} is champion again; the service swaps to it within seconds.")
 
 
 @app.command("fetch-java")

@@ -1,18 +1,11 @@
-"""The record: PostgreSQL tables, transactions, advisory locks and notifications."""
+"""The record: PostgreSQL tables, transactions, advisory locks and notifications (heard in `cuvee.listener`)."""
 
 import hashlib
-import logging
-import select
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg2
-import psycopg2.extensions
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
-
-log = logging.getLogger(__name__)
 
 metadata = sa.MetaData(
     naming_convention={
@@ -129,7 +122,36 @@ predictions = sa.Table(
     sa.Column("model_version", sa.Integer, nullable=False),
     sa.Column("sample", JSONB, nullable=False),
     sa.Column("quality", sa.Double, nullable=False),
+    sa.Column("low", sa.Double, comment="lower end of the interval; null in rows older than intervals"),
+    sa.Column("high", sa.Double),
+    sa.Column("role", sa.Text, nullable=False, server_default="champion", comment="why this version was asked"),
+    sa.Column(
+        "shadow_of",
+        UUID(as_uuid=True),
+        sa.ForeignKey("predictions.prediction_id", name="predictions_shadow_of_fkey", ondelete="CASCADE"),
+        comment="the answered prediction that this one, never returned, stands beside",
+    ),
+    sa.CheckConstraint("role in ('champion', 'named', 'canary', 'shadow')", name="role"),
+    sa.CheckConstraint("(role = 'shadow') = (shadow_of is not null)", name="shadow_of"),
     sa.Index("predictions_predicted_at_idx", "predicted_at"),
+    sa.Index("predictions_shadow_of_idx", "shadow_of", postgresql_where=sa.text("shadow_of is not null")),
+)
+
+observed_qualities = sa.Table(
+    "observed_qualities",
+    metadata,
+    sa.Column(
+        "prediction_id",
+        UUID(as_uuid=True),
+        sa.ForeignKey("predictions.prediction_id", name="observed_qualities_prediction_id_fkey", ondelete="CASCADE"),
+        primary_key=True,
+        comment="of the answered prediction; its shadows are judged by the same row",
+    ),
+    sa.Column("quality", sa.Double, nullable=False, comment="points; a later observation replaces the former"),
+    sa.Column("observed_at", _Time, nullable=False, server_default=_now, comment="when the wine was tasted"),
+    sa.Column("key_id", sa.Integer, nullable=False),
+    sa.Column("received_at", _Time, nullable=False, server_default=_now),
+    sa.Index("observed_qualities_received_at_idx", "received_at"),
 )
 
 promotions = sa.Table(
@@ -143,7 +165,34 @@ promotions = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("evidence", JSONB, nullable=False),
     sa.Column("decided_at", _Time, nullable=False, server_default=_now),
-    sa.UniqueConstraint("artefact", "challenger"),
+    sa.Column("kind", sa.Text, nullable=False, server_default="decision", comment="rollback: challenger served again"),
+    sa.Column("approval", sa.Text, comment="null: the evidence alone decides"),
+    sa.Column("decided_by", sa.Text, comment="who approved, rejected or went back"),
+    sa.Column("remark", sa.Text, comment="why, in that person's words"),
+    sa.Column("carried_out_at", _Time, comment="the alias was moved, or left for good"),
+    sa.CheckConstraint("kind in ('decision', 'rollback')", name="kind"),
+    sa.CheckConstraint("approval in ('waiting', 'approved', 'rejected')", name="approval"),
+    sa.Index(
+        "promotions_decision_key", "artefact", "challenger", unique=True, postgresql_where=sa.text("kind = 'decision'")
+    ),
+)
+
+monitoring_reports = sa.Table(
+    "monitoring_reports",
+    metadata,
+    sa.Column("report_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("run_key", sa.Text, nullable=False, unique=True, comment="a repeated step finds its report by it"),
+    sa.Column("made_at", _Time, nullable=False, server_default=_now),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("reasons", ARRAY(sa.Text), nullable=False),
+    sa.Column("strong", sa.Boolean, nullable=False, comment="the evidence needs no second verdict"),
+    sa.Column("retraining", sa.Boolean, nullable=False, comment="a retraining was asked for"),
+    sa.Column("measures", JSONB, nullable=False),
+    sa.Column("run_url", sa.Text, nullable=False, comment="of the MLflow run that has the report"),
+    sa.CheckConstraint("verdict in ('stable', 'drifting', 'degraded')", name="verdict"),
+    sa.Index("monitoring_reports_made_at_idx", "model_name", "made_at"),
 )
 
 api_keys = sa.Table(
@@ -187,64 +236,3 @@ def single_writer(engine: sa.Engine, name: str) -> Iterator[None]:
 def notify(connection: sa.Connection, channel: str, payload: str) -> None:
     """Queue a notification that listeners get when, and only if, this transaction commits."""
     connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
-
-
-class Listener(threading.Thread):
-    """Calls `on_change` after each notification, after each (re)connection, and every `check_seconds`.
-
-    A notification only says "look": the callback reads the state itself, so one that was missed while
-    the connection was down costs nothing.
-    """
-
-    def __init__(self, url: str, channel: str, on_change: Callable[[], None], check_seconds: float = 30.0) -> None:
-        super().__init__(name=f"listen-{channel}", daemon=True)
-        self._dsn = sa.engine.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._channel = channel
-        self._on_change = on_change
-        self._check_seconds = check_seconds
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self.join(timeout=5)
-
-    def run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except psycopg2.Error as error:
-                log.warning(
-                    "listener %s lost its connection, trying again in 1 s: %s", self._channel, str(error).strip()
-                )
-                self._stopping.wait(1.0)
-
-    def _listen(self) -> None:
-        connection = psycopg2.connect(self._dsn)
-        try:
-            connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
-            with connection.cursor() as cursor:
-                cursor.execute(f'LISTEN "{self._channel}"')
-            self._changed()
-            waited = 0.0
-            while not self._stopping.is_set():
-                if select.select([connection], [], [], 0.5)[0]:
-                    connection.poll()
-                    notified = bool(connection.notifies)
-                    connection.notifies.clear()
-                    if notified:
-                        self._changed()
-                        waited = 0.0
-                else:
-                    waited += 0.5
-                    if waited >= self._check_seconds:
-                        self._changed()
-                        waited = 0.0
-        finally:
-            connection.close()
-
-    def _changed(self) -> None:
-        # The listener must outlive any one failed reload: what is served goes on, and the next check tries again.
-        try:
-            self._on_change()
-        except Exception:
-            log.exception("reload after a notification on %s failed; what was served before goes on", self._channel)

@@ -8,7 +8,7 @@ import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -111,6 +111,44 @@ class Settings(BaseSettings):
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rejected rows with which a training run goes on."""
+    max_duplicate_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of rows that are copies of others with which it goes on."""
+    max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Largest share of wines with one and the same quality with which it goes on."""
+    max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
+    """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
+
+    wine_margin: Annotated[float, Field(ge=0)] = 0.005
+    """Least gain, in squared quality points, that must be proven before a wine model is promoted."""
+    wine_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of that proof."""
+    wine_slice_tolerance: Annotated[float, Field(ge=0)] = 0.02
+    """Squared quality points that one colour or one band of quality may lose."""
+    wine_recent_days: Annotated[float, Field(gt=0)] = 90.0
+    """Qualities observed within so many days of the last one show the world as it is now; ADR 11."""
+    wine_latency_limit_ms: Annotated[float, Field(gt=0)] = 100.0
+    """Longest median time for one wine."""
+    wine_approval: Literal["automatic", "human"] = "automatic"
+    """`human`: a model that is proven better waits for somebody's yes in Airflow."""
+
+    monitor_window_hours: Annotated[float, Field(gt=0)] = 72.0
+    """How far back `monitor_wine` looks, for what the champion answered and for the qualities that came in."""
+    monitor_most_rows: Annotated[int, Field(ge=100)] = 5_000
+    """Of these, the newest so many."""
+    monitor_least_rows: Annotated[int, Field(ge=30)] = 200
+    """Fewer predictions say nothing about drift."""
+    monitor_least_observed: Annotated[int, Field(ge=30)] = 50
+    """Fewer observed qualities say nothing about the error."""
+    monitor_significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Chance of a false alarm in one report, of drift and of degradation each."""
+    monitor_psi_limit: Annotated[float, Field(ge=0)] = 0.2
+    """Population stability index over which a column counts as moved."""
+    monitor_error_tolerance: Annotated[float, Field(ge=0)] = 0.1
+    """Share by which the live mean squared error may be higher than in training."""
+    monitor_consecutive: Annotated[int, Field(ge=1)] = 2
+    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once."""
+    monitor_cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+    """Time after one retraining was asked for in which none is asked for again."""
 
     @model_validator(mode="after")
     def _fill_public_urls(self) -> "Settings":

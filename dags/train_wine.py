@@ -1,10 +1,14 @@
 """Train the wine-quality model and promote it if, and only if, it is proven better than the champion.
 
-**When it runs.** Mondays at 03:00 UTC, and by hand: *Trigger*, then choose the parameters in the form.
+**When it runs.** Mondays at 03:00 UTC, when `monitor_wine` found that the world or the model changed, and by hand:
+*Trigger*, then choose the parameters in the form. One run at a time.
 
-**What it makes.** A feature table by Spark (rejected rows are kept with their reasons), an MLflow run with metrics,
-plots and the data's checksum beside a dummy baseline, and a version of the registered model `wine-quality`. The alias
-`champion` moves only if a paired bootstrap on the frozen test rows says so; decision and reason are in `promotions`.
+**What it makes.** The original wines and those whose quality was observed since become one feature table by Spark
+(rejected rows are kept with their reasons), an MLflow run with metrics, plots and the data's checksum beside a dummy
+baseline, and a version of the registered model `wine-quality`. The alias `champion` moves only if a paired bootstrap on
+the frozen test rows says so; decision, reason and evidence are in `promotions`. With `CUVEE_WINE_APPROVAL=human` what
+is proven better waits at `ask_approval` for somebody's yes: *Required actions* of that task shows the evidence. A no,
+or five days without an answer, is recorded, and the champion stays.
 
 **When it fails.** More than `CUVEE_MAX_BAD_ROW_SHARE` of the rows were rejected, or a file breaks its contract: the log
 says which rows and why; mend the CSV and clear the task. The champion stays. Every task is safe to run again.
@@ -12,20 +16,23 @@ says which rows and why; mend the CSV and clear the task. The champion stays. Ev
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 
 from cuvee_airflow.retries import RETRIES
 
 WINE_FEATURES = Asset("wine_features")
 WINE_CHAMPION = Asset("wine_champion")
+WINE_DRIFT = Asset("wine_drift")
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 3 * * 1", timezone="UTC"),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 3 * * 1", timezone="UTC"), assets=WINE_DRIFT),
     catchup=False,
     max_active_runs=1,
     default_args=RETRIES,
-    dagrun_timeout=timedelta(hours=6),
+    # Longer than a person is waited for.
+    dagrun_timeout=timedelta(days=6),
     doc_md=__doc__,
     tags=["wine"],
     params={
@@ -49,11 +56,17 @@ WINE_CHAMPION = Asset("wine_champion")
     },
 )
 def train_wine():
-    @task(outlets=[WINE_FEATURES], doc_md="Spark: validate, de-duplicate, split by duplicate group, write Parquet.")
-    def prepare_features():
+    @task(doc_md="Export the wines whose quality was observed since, in the form of the wine table.")
+    def collect_observations():
         from ml_service import pipeline
 
-        return pipeline.prepare_features(run_key=get_current_context()["run_id"])
+        return pipeline.collect_observations(run_key=get_current_context()["run_id"])
+
+    @task(outlets=[WINE_FEATURES], doc_md="Spark: validate, de-duplicate, split by duplicate group, write Parquet.")
+    def prepare_features(observed):
+        from ml_service import pipeline
+
+        return pipeline.prepare_features(run_key=get_current_context()["run_id"], observed=observed)
 
     @task(multiple_outputs=True, doc_md="Train beside a dummy baseline, log to MLflow, register a version.")
     def train_candidate(features):
@@ -72,8 +85,40 @@ def train_wine():
 
         return pipeline.decide_promotion(candidate, features)
 
-    features = prepare_features()
-    decide_promotion(train_candidate(features), features)
+    @task.short_circuit(doc_md="A proven gain waits for a person if CUVEE_WINE_APPROVAL is `human`; else all is done.")
+    def needs_approval(waiting):
+        return waiting
+
+    ask_approval = ApprovalOperator(
+        task_id="ask_approval",
+        subject="Serve version {{ ti.xcom_pull(task_ids='decide_promotion', key='version') }} of wine-quality?",
+        body="{{ ti.xcom_pull(task_ids='decide_promotion', key='evidence') }}",
+        params={"why": Param("", type="string", title="Why", description="Recorded with the decision.")},
+        defaults="Reject",
+        response_timeout=timedelta(days=5),
+        doc_md="Wait for somebody's yes or no; no answer in five days is a no.",
+    )
+
+    # A no skips what stands directly behind the operator; this takes the skip, so that a no is settled too.
+    @task(doc_md="Green after a yes, skipped after a no.")
+    def approved():
+        pass
+
+    @task(
+        multiple_outputs=True,
+        trigger_rule="none_failed",
+        outlets=[WINE_CHAMPION],
+        doc_md="Record the answer, and serve the version if it was yes.",
+    )
+    def settle_promotion(decided):
+        from ml_service import pipeline
+
+        answer = get_current_context()["ti"].xcom_pull(task_ids="ask_approval")
+        return pipeline.settle_promotion(decided, answer)
+
+    features = prepare_features(collect_observations())
+    decided = decide_promotion(train_candidate(features), features)
+    needs_approval(decided["waiting"]) >> ask_approval >> approved() >> settle_promotion(decided)
 
 
 train_wine()

@@ -1,7 +1,6 @@
 """The feature table as arrays: what training, evaluation and serving all see, with a checksum of its content."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from cuvee.errors import DataQualityError, NotFoundError
 from ml_service.wine import COLOURS, FEATURE_NAMES, INPUT_COLUMNS
@@ -17,7 +19,9 @@ from ml_service.wine import COLOURS, FEATURE_NAMES, INPUT_COLUMNS
 Split = Literal["train", "test"]
 Floats = npt.NDArray[np.float64]
 
-_COLUMNS = [*FEATURE_NAMES, "colour", "quality", "copies", "group_id", "split"]
+_BATCH_ROWS = 65_536
+
+_COLUMNS = [*FEATURE_NAMES, "colour", "quality", "copies", "observed_at", "group_id", "split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,8 @@ class Dataset:
     group_ids: npt.NDArray[np.str_]
     checksum: str
     """SHA-256 of the sorted content; the same however the rows lie in files."""
+    observed_at: Floats | None = None
+    """Unix seconds at which each quality was observed, NaN where unknown; None: unknown for all."""
 
     def part(self, split: Split) -> tuple[pd.DataFrame, Floats]:
         """Inputs and qualities of one side of the split."""
@@ -60,8 +66,13 @@ def encode(samples: Sequence[Mapping[str, Any]]) -> Floats:
     ).reshape(len(samples), len(INPUT_COLUMNS))
 
 
-def load(folder: Path) -> Dataset:
-    """Read the Parquet files that `spark_jobs.wine_features` wrote.
+def load(folder: Path, most_rows: int | None = None) -> Dataset:
+    """Read the Parquet files that `spark_jobs.wine_features` wrote, in memory for `most_rows` rows and one batch.
+
+    Args:
+        folder: its `features`.
+        most_rows: of a larger table about as many are taken, always the same ones: the groups whose SHA-256 is
+            smallest, so that a group is taken or left as a whole and both sides of the split keep their shares.
 
     Raises:
         NotFoundError: the folder is not there.
@@ -69,8 +80,22 @@ def load(folder: Path) -> Dataset:
     """
     if not folder.is_dir():
         raise NotFoundError(f"There is no feature table in {folder}; clear the task prepare_features.")
-    table = pd.read_parquet(folder, columns=_COLUMNS, partitioning=None)
+    stored = ds.dataset(folder, format="parquet")
+    rows = stored.count_rows()
+    taken = None
+    if most_rows is not None and rows > most_rows:
+        taken = pc.field("group_id") < f"{int(most_rows / rows * 16**8):08x}"
+    # Batch by batch: a whole read would hold the files' row groups beside the table.
+    batches = list(stored.to_batches(columns=_COLUMNS, filter=taken, batch_size=_BATCH_ROWS, batch_readahead=1))
+    table = pa.Table.from_batches(batches, schema=pa.schema([stored.schema.field(name) for name in _COLUMNS]))
+    return _dataset(table.to_pandas())
+
+
+def _dataset(table: pd.DataFrame) -> Dataset:
     table = table.sort_values(["group_id", "quality", *FEATURE_NAMES], ignore_index=True)
+    table["observed_at"] = pd.to_datetime(table["observed_at"], utc=True).astype("datetime64[us, UTC]")
+    observed = table["observed_at"]
+    seconds = observed.astype("int64").to_numpy() / 1e6
     found = Dataset(
         inputs=np.column_stack([table[list(FEATURE_NAMES)].to_numpy(np.float64), table["colour"] == "white"]),
         quality=table["quality"].to_numpy(np.float64),
@@ -78,6 +103,7 @@ def load(folder: Path) -> Dataset:
         split=table["split"].to_numpy(np.str_),
         group_ids=table["group_id"].to_numpy(np.str_),
         checksum=_checksum(table),
+        observed_at=np.where(observed.isna(), np.nan, seconds) if observed.notna().any() else None,
     )
     check_split(found.group_ids, found.split)
     return found
@@ -99,27 +125,6 @@ def check_split(group_ids: npt.NDArray[np.str_], split: npt.NDArray[np.str_]) ->
             f"{len(leaking)} groups of duplicates stand on both sides of the split, the first is {min(leaking)}; "
             "errors on the test side would be too small. Build the feature table again."
         )
-
-
-def row_count(folder: Path) -> int:
-    """Number of rows that the feature table was made from: every distinct wine as often as it came."""
-    return int(pd.read_parquet(folder, columns=["copies"], partitioning=None)["copies"].sum())
-
-
-def rejected_by_kind(folder: Path) -> tuple[int, dict[str, int]]:
-    """Number of rejected rows, and how many have each kind of fault (a row can have several), most frequent first."""
-    kinds = pd.read_parquet(folder, columns=["kinds"], partitioning=None)["kinds"]
-    counted = Counter(kind for row in kinds for kind in row)
-    return len(kinds), dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
-
-
-def rejected_examples(folder: Path, most: int) -> list[str]:
-    """Up to `most` rejected rows for people: colour, the line's values, what is wrong."""
-    rows = pd.read_parquet(folder, partitioning=None)[:most].fillna("")
-    values = [";".join(row[name] for name in (*FEATURE_NAMES, "quality")) for row in rows.to_dict("records")]
-    lines = [broken or text for broken, text in zip(rows["broken_line"], values, strict=True)]
-    told = zip(rows["colour"], lines, rows["reason"], strict=True)
-    return [f"{colour} {line}: {reason}" for colour, line, reason in told]
 
 
 def _checksum(table: pd.DataFrame) -> str:

@@ -1,46 +1,51 @@
-"""Wine CSVs -> a checked, de-duplicated feature table, split so that no duplicate stands on both sides.
+"""Wine tables -> one checked, de-duplicated feature table, split so that no duplicate stands on both sides.
 
-Input: one `;`-separated CSV per colour (`FILES`): eleven measurements and `quality`, columns in any order. All is read
-as text, so that a word in a number is a reason and not an error.
-Output: two Parquet folders, `features` (`FEATURES_SCHEMA`, one row per distinct wine) and `rejected`
+Input: the text rows of `spark_jobs.wine_files`, any number of CSV and Parquet files.
+Output: two Parquet folders, `features` (`FEATURES_SCHEMA`, one row per distinct wine and quality) and `rejected`
 (`REJECTED_SCHEMA`, one row per refused line). Partitioning: none; the order of rows and files carries no meaning.
-Run: `python -m spark_jobs.wine_features <folder of the CSVs> <output folder>`, with `CUVEE_*` settings as elsewhere.
+Run: `python -m spark_jobs.wine_features <folder of the tables> <output folder>`, with `CUVEE_*` settings as elsewhere.
 """
 
-import csv
 import logging
 import shutil
 import sys
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import ArrayType, DoubleType, IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
 
-from cuvee.errors import DataQualityError
-from ml_service.wine import FEATURE_NAMES, FEATURES, QUALITY, Feature
+from ml_service.wine import COLOURS, FEATURE_NAMES, QUALITY, Feature
+from spark_jobs.wine_files import BROKEN, MEASURED, TEXT_COLUMNS, read
 
 log = logging.getLogger(__name__)
 
-FILES = {"red": "winequality-red.csv", "white": "winequality-white.csv"}
 TEST_PERCENT = 20
 
-_MEASURED = (*FEATURES, QUALITY)
-_MEASURED_NAMES = tuple(feature.name for feature in _MEASURED)
-_BROKEN = "broken_line"
 # Java's own parser also takes "7d", "NaN" and "Infinity".
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 REJECTED_SCHEMA = StructType(
-    [StructField(name, StringType()) for name in (*_MEASURED_NAMES, "colour", _BROKEN, "reason")]
+    [StructField(name, StringType()) for name in (*TEXT_COLUMNS, "reason")]
     + [StructField("kinds", ArrayType(StringType()))]
 )
 FEATURES_SCHEMA = StructType(
     [StructField(name, DoubleType()) for name in FEATURE_NAMES]
     + [StructField("colour", StringType()), StructField("quality", IntegerType()), StructField("copies", LongType())]
+    + [StructField("observed_at", TimestampType())]
     + [StructField("group_id", StringType()), StructField("split", StringType())]
 )
 
@@ -54,21 +59,24 @@ class Wines:
 
 
 def transform(rows: DataFrame) -> Wines:
-    """Check, de-duplicate and split.
+    """Check, de-duplicate and split; a wine observed several times with one quality has its latest `observed_at`.
 
     Args:
-        rows: as text, every measurement, `colour` and `broken_line` (the line if its number of fields is wrong).
+        rows: as text, `TEXT_COLUMNS`.
     """
-    kinds = F.array_compact(F.array(_line_kind(), *[_kind(feature) for feature in _MEASURED]))
-    reason = F.concat_ws("; ", _line_kind(), *[_reason(feature) for feature in _MEASURED])
+    kinds = F.array_compact(F.array(_line_kind(), *[_kind(feature) for feature in MEASURED], *_other_kinds()))
+    reason = F.concat_ws("; ", _line_kind(), *[_reason(feature) for feature in MEASURED], *_other_kinds())
     checked = rows.withColumns({"reason": reason, "kinds": kinds})
     rejected = checked.where(F.size("kinds") > 0).select(*REJECTED_SCHEMA.names)
     valid = checked.where(F.size("kinds") == 0).select(
         *[_number(name).alias(name) for name in FEATURE_NAMES],
         "colour",
         _number("quality").cast("int").alias("quality"),
+        _moment().alias("observed_at"),
     )
-    distinct = valid.groupBy(*FEATURE_NAMES, "colour", "quality").agg(F.count(F.lit(1)).alias("copies"))
+    distinct = valid.groupBy(*FEATURE_NAMES, "colour", "quality").agg(
+        F.count(F.lit(1)).alias("copies"), F.max("observed_at").alias("observed_at")
+    )
     features = distinct.withColumn("group_id", _group_id()).withColumn("split", _split())
     return Wines(features.select(*FEATURES_SCHEMA.names), rejected)
 
@@ -81,8 +89,27 @@ def _number(name: str) -> Column:
     return _text(name).try_cast("double")
 
 
+def _moment() -> Column:
+    """`observed_at`, in UTC where its text names no zone; null where it is no time."""
+    text = _text("observed_at")
+    whole = F.when(text.rlike(r"^\d{4}-\d{2}-\d{2}$"), F.concat(text, F.lit("T00:00:00Z")))
+    whole = whole.when(text.rlike(r"(Z|[+-]\d{2}:?\d{2})$"), text).otherwise(F.concat(text, F.lit("Z")))
+    return whole.try_cast("timestamp")
+
+
 def _line_kind() -> Column:
-    return F.when(F.col(_BROKEN).isNotNull(), F.lit(f"row: not {len(_MEASURED)} fields"))
+    return F.when(F.col(BROKEN).isNotNull(), F.lit("row: its fields are too few or too many"))
+
+
+def _other_kinds() -> list[Column]:
+    """Kinds, and reasons alike, of what is not measured."""
+    missing = F.col("colour").isNull()
+    colour = F.lit(f"colour: neither {' nor '.join(COLOURS)}")
+    given = (_text("observed_at") != "") & _moment().isNull()
+    return [
+        _first([(missing | ~F.col("colour").isin(*COLOURS), colour)]),
+        _first([(given, F.lit("observed_at: not a time"))]),
+    ]
 
 
 def _faults(feature: Feature) -> list[tuple[Column, str, str]]:
@@ -124,7 +151,7 @@ def _first(cases: list[tuple[Column, Column]]) -> Column:
     (condition, value), *others = cases
     whole = reduce(lambda chain, case: chain.when(*case), others, F.when(condition, value))
     # A broken line has one reason; what its fields hold is anybody's guess.
-    return F.when(F.col(_BROKEN).isNull(), whole)
+    return F.when(F.col(BROKEN).isNull(), whole)
 
 
 def _group_id() -> Column:
@@ -139,69 +166,21 @@ def _split() -> Column:
     return F.when(bucket < TEST_PERCENT, F.lit("test")).otherwise(F.lit("train"))
 
 
-def read(session: SparkSession, folder: Path) -> DataFrame:
-    """All files as text, with the colour that their names say.
-
-    Raises:
-        DataQualityError: a file is missing, or its header is not the contract's.
-    """
-    headers = {colour: check_header(folder / name) for colour, name in FILES.items()}
-    parts = [
-        session.read.csv(
-            str((folder / FILES[colour]).resolve()),
-            schema=StructType([StructField(name, StringType()) for name in (*header, _BROKEN)]),
-            sep=";",
-            header=True,
-            enforceSchema=True,
-            mode="PERMISSIVE",
-            columnNameOfCorruptRecord=_BROKEN,
-        )
-        .withColumn("colour", F.lit(colour))
-        .select(*_MEASURED_NAMES, "colour", _BROKEN)
-        for colour, header in headers.items()
-    ]
-    return reduce(DataFrame.unionAll, parts)
-
-
-def check_header(path: Path) -> list[str]:
-    """The file's columns under our names, in the file's order.
-
-    Raises:
-        DataQualityError: the file is missing or not UTF-8 text, or a column is missing, unknown or there twice.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            found = [name.strip() for name in next(csv.reader(lines, delimiter=";"), [])]
-    except FileNotFoundError as error:
-        raise DataQualityError(f"{path} is missing; put the wine table there.") from error
-    except UnicodeDecodeError as error:
-        raise DataQualityError(f"{path} is not UTF-8 text: {error}.") from error
-    known = {feature.csv_name: feature.name for feature in _MEASURED}
-    wrong = [f"the column '{name}' is missing" for name in known if name not in found]
-    wrong += [f"the column '{name}' is unknown" for name in found if name not in known]
-    wrong += [f"the column '{name}' is there {found.count(name)} times" for name in known if found.count(name) > 1]
-    if wrong:
-        raise DataQualityError(
-            f"{path.name}: {'; '.join(wrong)}. The header must name, separated by ';': {', '.join(known)}."
-        )
-    return [known[name] for name in found]
-
-
-def write(session: SparkSession, folder: Path, target: Path) -> None:
-    """Make `target/features` and `target/rejected` from the CSVs in `folder`; both appear together, complete.
+def write(session: SparkSession, folders: Sequence[Path], target: Path) -> None:
+    """Make `target/features` and `target/rejected` of the tables in `folders`; both appear together, complete.
 
     The Spark server writes into a folder beside `target`, which this process sees and renames.
 
     Raises:
-        DataQualityError: a file is missing, or its header is not the contract's.
+        DataQualityError: there is no file, or one breaks the contract.
     """
-    wines = transform(read(session, folder))
+    wines = transform(read(session, folders))
     target.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("aside", "replaced"):
         for left in target.parent.glob(f"{target.name}.{kind}-*"):
             shutil.rmtree(left)
     aside = target.with_name(f"{target.name}.aside-{uuid.uuid4().hex}")
-    log.info("Spark checks, de-duplicates and splits %s", ", ".join(FILES.values()))
+    log.info("Spark checks, de-duplicates and splits the tables in %s", ", ".join(map(str, folders)))
     wines.features.write.parquet(str(aside / "features"))
     wines.rejected.write.parquet(str(aside / "rejected"))
     replaced = target.with_name(f"{target.name}.replaced-{uuid.uuid4().hex}")
@@ -219,7 +198,7 @@ def main() -> None:
     configure_logging()
     folder, target = (Path(argument).resolve() for argument in sys.argv[1:])
     with attached(Settings.load().resolved_spark_url) as session:
-        write(session, folder, target)
+        write(session, [folder], target)
 
 
 if __name__ == "__main__":

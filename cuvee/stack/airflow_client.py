@@ -93,6 +93,19 @@ class AirflowClient:
             for t in found["task_instances"]
         ]
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """The form that this task shows to a person; None while it does not ask."""
+        answer = self.request("GET", self._form(dag_id, run_id, task_id))
+        return dict(answer.json()) if answer.status_code == 200 else None
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, fields: dict[str, Any]) -> None:
+        """Choose in that form, as the person who logged in."""
+        body = {"chosen_options": [option], "params_input": fields}
+        self.request("PATCH", self._form(dag_id, run_id, task_id), json=body).raise_for_status()
+
+    def _form(self, dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/-1/hitlDetails"
+
     def log(self, task: TaskRun) -> str:
         """The log of one try, a line an event."""
         run = quote(task.run_id, safe="")

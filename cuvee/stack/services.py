@@ -54,6 +54,13 @@ class ServiceClient:
     def model(self) -> dict[str, Any]:
         return _json(self._ml.get("/model"))
 
+    def metrics(self, service: str, prefix: str) -> dict[str, float]:
+        """Values of the Prometheus metrics whose name begins with `prefix`, by name and labels."""
+        lines = (self._rag if service == "rag" else self._ml).get("/metrics").text.splitlines()
+        return {
+            name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line.startswith(prefix))
+        }
+
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
     """The body of a success.

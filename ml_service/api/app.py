@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 
-from cuvee.database import MODEL_CHANNEL, Listener, connect
+from cuvee.database import MODEL_CHANNEL, connect
 from cuvee.keys import KeyRing
+from cuvee.listener import Listener
 from cuvee.registry import Registry
 from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
+from ml_service.api.drift_metrics import DriftMetrics
 from ml_service.api.routes import model, predict
 from ml_service.api.schemas import Served, failing
 from ml_service.inference import Serving
@@ -34,7 +37,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.engine, app.state.keys, app.state.serving = engine, KeyRing(engine), serving
         listener = Listener(chosen.resolved_database_url, MODEL_CHANNEL, serving.refresh, _CHECK_SECONDS)
         listener.start()
+        drift_metrics = DriftMetrics(engine)
+        REGISTRY.register(drift_metrics)
         yield
+        REGISTRY.unregister(drift_metrics)
         listener.stop()
         engine.dispose()
 

@@ -7,7 +7,8 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from cuvee import keys
-from cuvee.database import INDEX_CHANNEL, Listener, connect
+from cuvee.database import INDEX_CHANNEL, connect
+from cuvee.listener import Listener
 from cuvee.objects import ObjectStore
 from cuvee.service import create_service
 from cuvee.settings import Settings

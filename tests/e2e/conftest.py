@@ -103,7 +103,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_seconds: float =
         time.sleep(0.5)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Up before the first test that asks for it; down, with nothing left running, after the last."""
     home = Path(tempfile.mkdtemp(prefix="cuvee-e2e-"))

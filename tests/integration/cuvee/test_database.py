@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from alembic import command
 
 from cuvee import migrations
-from cuvee.database import Listener, notify, single_writer
+from cuvee.database import notify, single_writer
+from cuvee.listener import Listener
 
 pytestmark = pytest.mark.integration
 

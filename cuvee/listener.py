@@ -1,0 +1,73 @@
+"""Waiting for notifications: a thread that looks again whenever another process says that something changed."""
+
+import logging
+import select
+import threading
+from collections.abc import Callable
+
+import psycopg2
+import psycopg2.extensions
+import sqlalchemy as sa
+
+log = logging.getLogger(__name__)
+
+
+class Listener(threading.Thread):
+    """Calls `on_change` after each notification, after each (re)connection, and every `check_seconds`.
+
+    A notification only says "look": the callback reads the state itself, so one that was missed while
+    the connection was down costs nothing.
+    """
+
+    def __init__(self, url: str, channel: str, on_change: Callable[[], None], check_seconds: float = 30.0) -> None:
+        super().__init__(name=f"listen-{channel}", daemon=True)
+        self._dsn = sa.engine.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._channel = channel
+        self._on_change = on_change
+        self._check_seconds = check_seconds
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except psycopg2.Error as error:
+                log.warning(
+                    "listener %s lost its connection, trying again in 1 s: %s", self._channel, str(error).strip()
+                )
+                self._stopping.wait(1.0)
+
+    def _listen(self) -> None:
+        connection = psycopg2.connect(self._dsn)
+        try:
+            connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
+            with connection.cursor() as cursor:
+                cursor.execute(f'LISTEN "{self._channel}"')
+            self._changed()
+            waited = 0.0
+            while not self._stopping.is_set():
+                if select.select([connection], [], [], 0.5)[0]:
+                    connection.poll()
+                    notified = bool(connection.notifies)
+                    connection.notifies.clear()
+                    if notified:
+                        self._changed()
+                        waited = 0.0
+                else:
+                    waited += 0.5
+                    if waited >= self._check_seconds:
+                        self._changed()
+                        waited = 0.0
+        finally:
+            connection.close()
+
+    def _changed(self) -> None:
+        # The listener must outlive any one failed reload: what is served goes on, and the next check tries again.
+        try:
+            self._on_change()
+        except Exception:
+            log.exception("reload after a notification on %s failed; what was served before goes on", self._channel)

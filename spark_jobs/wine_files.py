@@ -1,0 +1,157 @@
+"""Any number of CSV and Parquet files of the wine table -> one DataFrame of text rows.
+
+Every `*.csv` (`;`-separated) and `*.parquet` under the given folders is read. A file has the eleven measurements and
+`quality`, in any order, under the names of the original table or ours, and may have `colour` and `observed_at` (when
+the quality was observed; without a zone, UTC). Without `colour` its name says `red` or `white`. All becomes text, so
+that a word in a number is a reason and not an error; a double comes back from its text as it was.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StringType, StructField, StructType
+
+from cuvee.errors import DataQualityError
+from ml_service.wine import COLOURS, FEATURES, QUALITY
+
+MEASURED = (*FEATURES, QUALITY)
+MEASURED_NAMES = tuple(feature.name for feature in MEASURED)
+OPTIONAL = ("colour", "observed_at")
+BROKEN = "broken_line"
+TEXT_COLUMNS = (*MEASURED_NAMES, *OPTIONAL, BROKEN)
+
+_OUR_NAMES = {feature.csv_name: feature.name for feature in MEASURED} | {
+    name: name for name in (*MEASURED_NAMES, *OPTIONAL)
+}
+
+
+@dataclass(frozen=True, order=True)
+class TableFile:
+    """One file whose header keeps the contract; files alike but for their path are read together."""
+
+    kind: str
+    columns: tuple[str, ...]
+    """Under our names, in the file's order."""
+    types: tuple[str, ...]
+    """Of a Parquet file's columns; empty for CSV."""
+    colour: str
+    """What the file's name says; empty where a column says it."""
+    path: Path
+
+
+def find(folders: Iterable[Path]) -> list[TableFile]:
+    """The tables under these folders; files whose name begins with '.' or '_' are none.
+
+    Raises:
+        DataQualityError: there is none, or one breaks the contract.
+    """
+    folders = list(folders)
+    paths = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in (".csv", ".parquet") and not path.name.startswith((".", "_")) and path.is_file()
+    )
+    if not paths:
+        raise DataQualityError(
+            f"There is no CSV or Parquet file in {', '.join(map(str, folders))}; put the wine table there."
+        )
+    return sorted(check_header(path) for path in paths)
+
+
+def check_header(path: Path) -> TableFile:
+    """What the file's header says.
+
+    Raises:
+        DataQualityError: it cannot be read, a column is missing, unknown, of no plain type or there twice, or nothing
+            says the colour.
+    """
+    names, types = _csv_header(path) if path.suffix == ".csv" else _parquet_header(path)
+    columns = [_OUR_NAMES.get(name, name) for name in names]
+    csv_names = {feature.name: feature.csv_name for feature in MEASURED}
+    wrong = [f"the column '{csv_names[name]}' is missing" for name in MEASURED_NAMES if name not in columns]
+    wrong += [f"the column '{name}' is unknown" for name in names if name not in _OUR_NAMES]
+    wrong += [
+        f"the column '{csv_names.get(name, name)}' is there {columns.count(name)} times"
+        for name in (*MEASURED_NAMES, *OPTIONAL)
+        if columns.count(name) > 1
+    ]
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    colours = [colour for colour in COLOURS if colour in words]
+    if "colour" not in columns and len(colours) != 1:
+        wrong.append(f"there is no column 'colour', and the file's name does not say {' or '.join(COLOURS)}")
+    if wrong:
+        form = ", separated by ';'" if path.suffix == ".csv" else ""
+        raise DataQualityError(
+            f"{path.name}: {'; '.join(wrong)}. The columns must be{form}: {', '.join(csv_names.values())}; "
+            f"and may be: {', '.join(OPTIONAL)}."
+        )
+    return TableFile(path.suffix, tuple(columns), types, "" if "colour" in columns else colours[0], path)
+
+
+def _csv_header(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return [name.strip() for name in next(csv.reader(lines, delimiter=";"), [])], ()
+    except UnicodeDecodeError as error:
+        raise DataQualityError(f"{path} is not UTF-8 text: {error}.") from error
+
+
+def _parquet_header(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataQualityError(f"{path} is no Parquet file: {error}.") from error
+    nested = [field.name for field in schema if pa.types.is_nested(field.type) or pa.types.is_binary(field.type)]
+    if nested:
+        raise DataQualityError(f"{path.name}: the column '{nested[0]}' holds neither numbers nor text nor times.")
+    return list(schema.names), tuple(str(field.type) for field in schema)
+
+
+def read(session: SparkSession, folders: Iterable[Path]) -> DataFrame:
+    """All files as text, with the columns `TEXT_COLUMNS`; `broken_line` is the line where its fields do not fit.
+
+    Raises:
+        DataQualityError: there is no file, or one breaks the contract.
+    """
+    files = find(folders)
+    alike = groupby(files, key=lambda file: (file.kind, file.columns, file.types, file.colour))
+    return reduce(DataFrame.unionAll, [_read_alike(session, list(group)) for _, group in alike])
+
+
+def _read_alike(session: SparkSession, files: list[TableFile]) -> DataFrame:
+    first, paths = files[0], [str(file.path.resolve()) for file in files]
+    if first.kind == ".csv":
+        rows = session.read.csv(
+            paths,
+            schema=StructType([StructField(name, StringType()) for name in (*first.columns, BROKEN)]),
+            sep=";",
+            header=True,
+            enforceSchema=True,
+            mode="PERMISSIVE",
+            columnNameOfCorruptRecord=BROKEN,
+        )
+    else:
+        found = session.read.parquet(*paths)
+        texts = [_as_text(found, their).alias(our) for their, our in zip(found.columns, first.columns, strict=True)]
+        rows = found.select(*texts).withColumn(BROKEN, F.lit(None).cast("string"))
+    given = {name: F.lit(None).cast("string") for name in OPTIONAL if name not in first.columns}
+    if first.colour:
+        given["colour"] = F.lit(first.colour)
+    return rows.withColumns(given).select(*TEXT_COLUMNS) if given else rows.select(*TEXT_COLUMNS)
+
+
+def _as_text(found: DataFrame, name: str) -> Column:
+    column = F.col(f"`{name}`")
+    # With its offset: the session's own zone has hours that come twice.
+    is_instant = dict(found.dtypes)[name] == "timestamp"
+    return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX") if is_instant else column.cast("string")

@@ -1,0 +1,99 @@
+"""The world changes: drift is found, Airflow trains again by itself, and better is served. On the same stack."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from cuvee.database import connect, observed_qualities
+from tests import wine_world
+from tests.e2e.conftest import Stack, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+def predicted(stack: Stack, wines: list[dict[str, Any]]) -> tuple[list[str], np.ndarray]:
+    """Ids and qualities that the service answers."""
+    answers = stack.services.predict(wines)["predictions"]
+    return [one["prediction_id"] for one in answers], np.array([one["quality"] for one in answers])
+
+
+def observe(stack: Stack, ids: list[str], quality: np.ndarray) -> None:
+    engine = connect(stack.settings.resolved_database_url)
+    rows = [{"prediction_id": i, "quality": float(q), "key_id": 1} for i, q in zip(ids, quality, strict=True)]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(observed_qualities), rows)
+    engine.dispose()
+
+
+def squared_error(stack: Stack, seed: int, count: int) -> float:
+    """Of the served model on a new batch of the vintage, whose qualities are observed afterwards."""
+    wines, quality = wine_world.vintage(seed, count)
+    ids, answers = predicted(stack, wines)
+    observe(stack, ids, quality)
+    return float(((answers - quality) ** 2).mean())
+
+
+def watched(stack: Stack) -> dict[str, float]:
+    """Run `monitor_wine`, and what the service's metrics say afterwards."""
+    run = stack.airflow.trigger("monitor_wine")
+    wait_until(lambda: stack.airflow.run_state("monitor_wine", run) == "success", "monitor_wine done", 120)
+    return stack.services.metrics("ml", "cuvee_wine")
+
+
+def states(stack: Stack, since: datetime) -> dict[str, str | None]:
+    return {f"{t.dag_id}.{t.task_id}": t.state for t in stack.airflow.task_runs(since)}
+
+
+def test_a_changed_world_is_found_learnt_and_served_better_without_anybodys_help(stack: Stack) -> None:
+    stack.airflow.wait_for_dags(["monitor_wine"])
+    before, trained = stack.services.model()["version"], len(stack.airflow.runs("train_wine"))
+
+    # Given a vintage whose quality follows another rule
+    old_error = squared_error(stack, 0, 600)
+    found = watched(stack)
+
+    # Then it is found, and train_wine is started by the Asset and promotes what it trained
+    assert found[f'cuvee_wine_verdict{{verdict="degraded",version="{before}"}}'] == 1
+    assert found['cuvee_wine_squared_error{of="live"}'] == pytest.approx(old_error)
+    assert found['cuvee_wine_drift_psi{column="alcohol"}'] > 0.2
+    wait_until(lambda: len(stack.airflow.runs("train_wine")) > trained, "train_wine started by itself", 60)
+    (run, *_) = stack.airflow.runs("train_wine")
+    assert run["run_type"] == "asset_triggered"
+    wait_until(lambda: stack.airflow.run_state("train_wine", run["dag_run_id"]) == "success", "trained", 240)
+    wait_until(lambda: stack.services.model()["version"] != before, "the new version is served", 30)
+
+    # And the live error falls, and one retraining is enough for now
+    since = datetime.now(UTC)
+    new_error = squared_error(stack, 1, 600)
+    found = watched(stack)
+    assert new_error < 0.75 * old_error
+    assert found['cuvee_wine_squared_error{of="live"}'] == pytest.approx(new_error)
+    assert states(stack, since).get("monitor_wine.request_retraining") in (None, "skipped")
+    assert len(stack.airflow.runs("train_wine")) == trained + 1
+
+
+def test_a_rollback_is_served_and_a_person_may_refuse_what_is_proven_better(stack: Stack) -> None:
+    newest = stack.services.model()["version"]
+    stack.command("rollback", "wine-quality", "--why", "the cellar asked for it")
+    wait_until(lambda: stack.services.model()["version"] < newest, "the version before is served", 30)
+    back = stack.services.model()["version"]
+
+    secrets = (stack.home / ".env").read_text()
+    (stack.home / ".env").write_text(f"{secrets}\nCUVEE_WINE_APPROVAL=human\n")
+    since = datetime.now(UTC)
+    try:
+        run = stack.airflow.trigger("train_wine", {"n_estimators": 60})
+        form = wait_until(lambda: stack.airflow.question("train_wine", run, "ask_approval"), "somebody is asked", 240)
+    finally:
+        (stack.home / ".env").write_text(secrets)
+    assert "Mean gain over version" in form["body"] and "recent cases" in form["body"]
+    stack.airflow.answer("train_wine", run, "ask_approval", "Reject", {"why": "not before the harvest"})
+    wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "the answer is settled", 60)
+
+    assert stack.services.model()["version"] == back
+    assert states(stack, since)["train_wine.settle_promotion"] == "success"
+    listed = stack.command("promotions", "list", "wine-quality").stdout
+    assert "rejected by admin: not before the harvest" in " ".join(listed.split())
