@@ -35,7 +35,7 @@ from cuvee.database import connect
 from cuvee.settings import Settings
 from rag_service.documents.statements import statements
 from rag_service.evaluation import golden
-from rag_service.index import building, hybrid, publishing
+from rag_service.index import building, neighbours, publishing
 from rag_service.index.building import Recipe
 from rag_service.index.embedder import shared
 from rag_service.index.generation import Generation, current
@@ -189,7 +189,7 @@ def alone(settings: Settings, engine: Any, questions: Sequence[str]) -> tuple[fl
     vectors = {question: encoder.encode([question])[0] for question in questions}
 
     def search(question: str) -> object:
-        return hybrid.merged(retriever.ranked(question, vectors[question], 5))
+        return neighbours.merged(retriever.ranked(question, vectors[question], 5))
 
     milliseconds(search, questions[:30])
     embed = milliseconds(lambda question: encoder.encode([question]), questions)
