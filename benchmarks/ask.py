@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,12 @@ class Served:
 
     port: int
     headers: dict[str, str]
+    timings: list[dict[str, float]] = field(default_factory=list)
+    """What the service itself measured."""
+
+    def steps(self) -> dict[str, float]:
+        """Median milliseconds of each step."""
+        return {name: round(float(np.median([one[name] for one in self.timings])), 1) for name in self.timings[-1]}
 
     def ask(self, questions: Sequence[str], clients: int) -> tuple[np.ndarray, float]:
         """Milliseconds of each answer, and answers per second."""
@@ -137,6 +143,7 @@ class Served:
                     started = time.perf_counter()
                     answer = client.post("/ask", json={"question": question})
                     assert answer.status_code == 200, answer.text
+                    self.timings.append(answer.json().get("timings_ms", {}))
                     taken.append((time.perf_counter() - started) * 1e3)
 
         threads = [threading.Thread(target=work) for _ in range(clients)]
@@ -203,6 +210,7 @@ def measured(settings: Settings, engine: Any, questions: list[str]) -> dict[str,
     with service("rag_service.api.app:create_app", PORT, "/health/ready", {"Authorization": f"Bearer {KEY}"}) as ours:
         ours.ask(warm, 2)
         taken, _ = ours.ask(one, 1)
+        told(f"of that, medians: {ours.steps()}")
         p95 = float(np.percentile(taken, 95))
         told(f"POST /ask, one client: median {np.median(taken):.1f} ms, p95 {p95:.1f} ms")
         taken, rate = ours.ask(many, CLIENTS)
