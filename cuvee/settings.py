@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     chunk_overlap_tokens: Annotated[int, Field(ge=0, le=100)] = 40
     refusal_threshold: Annotated[float, Field(ge=0, le=1)] = 0.17
     """Least probability that the passages found hold an answer, with the weights that come with this version: at 0.17
-    95 % of SQuAD's and of the sample's answerable questions are answered. Weights of one's own bring their own."""
+    94 to 95 % of SQuAD's and the sample's answerable questions are answered. Weights of one's own bring their own."""
     least_answered_share: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Least share of a golden set's answerable questions that are answered under the refusal threshold that `cuvee
     evaluate --tune` chooses; of the thresholds that do, it takes the one with the fewest wrong answers."""

@@ -16,7 +16,7 @@ from cuvee.database import single_writer
 from cuvee.errors import InvalidInputError, NotReadyError
 from cuvee.serving import wait_until_serves
 from cuvee.settings import Settings
-from rag_service.documents import ledger
+from rag_service.documents import ledger, membership
 from rag_service.documents.batches import NOTHING_NEW, remove_older
 from rag_service.index import building, publishing, reclaiming
 from rag_service.index import generation as generations
@@ -43,7 +43,7 @@ class _Ledger:
     @classmethod
     def read(cls, connection: sa.Connection) -> "_Ledger":
         indexed, landed = (ledger.ids_in_state(connection, state) for state in ("indexed", "landed"))
-        return cls(indexed, landed, ledger.restorable(connection))
+        return cls(indexed, landed, membership.restorable(connection))
 
     def still(self, now: "_Ledger") -> "_Ledger":
         """What of it holds now."""
@@ -82,7 +82,7 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         def record(connection: sa.Connection, said: _Ledger) -> None:
             if rows is not None:
                 ledger.mark_indexed(connection, [o for o in good if o.document_id in said.landed])
-            ledger.mark_left(connection)
+            membership.mark_left(connection)
 
         manifest = _publish(run, build, record, "batch", None)
         reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
@@ -139,8 +139,8 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
         def record(connection: sa.Connection, said: _Ledger) -> None:
             nonlocal waiting
             held = Alive.of(run.index_dir, older, said.living).document_ids
-            waiting = ledger.mark_served(connection, held)
-            ledger.mark_left(connection)
+            waiting = membership.mark_served(connection, held)
+            membership.mark_left(connection)
 
         manifest = _publish(run, build, record, "publish", number)
     receipt = _receipt(manifest, published=True, new_base=not same_base(present, manifest))
@@ -195,7 +195,7 @@ def _publish(
     folder = build(generations.next_number(run.engine), said)
     for _ in range(_MOST_TRIES):
         with run.engine.begin() as connection:
-            ledger.hold(connection)
+            membership.hold(connection)
             still = said.still(_Ledger.read(connection))
             if still == said:
                 manifest = generations.publish(connection, folder, origin, made_from)
@@ -224,7 +224,7 @@ def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str]
 
 
 def _left(connection: sa.Connection) -> None:
-    ledger.mark_left(connection)
+    membership.mark_left(connection)
 
 
 def same_base(before: Manifest | None, now: Manifest) -> bool:

@@ -1,5 +1,6 @@
 """The whole pipeline with a real PostgreSQL and a real Spark: from the inbox to a generation that can be searched."""
 
+import datetime
 import hashlib
 import io
 import os
@@ -18,6 +19,11 @@ from cuvee.errors import ConfigurationError, NotFoundError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
+from rag_service.documents import uploads
+from rag_service.documents.details import Details
+from rag_service.documents.readers import ReadLimits
+from rag_service.documents.uploads import Upload
+from rag_service.index import filters
 from rag_service.index.embedder import shared
 from rag_service.index.filters import place
 from rag_service.index.generation import Generation, current
@@ -148,6 +154,22 @@ def test_the_same_files_again_publish_nothing_new(engine: sa.Engine, ready: Sett
     assert (first["published"], second) == (True, {**first, "published": False, "new_base": False})
     assert files_of(ready, 1) == before
     assert len(rows(engine)) == 1
+
+
+def test_what_is_said_of_an_upload_can_be_filtered_by(engine: sa.Engine, ready: Settings) -> None:
+    store, limits = ObjectStore(ready.resolved_objects_url), ReadLimits(10**6, 10**6)
+    for name, vintage in (("a.txt", "2020"), ("b.txt", "2021")):
+        content = f"The notes of {name}.".encode()
+        given = Details("Grace", datetime.date(2024, 5, 6), {"vintage": vintage})
+        uploads.take([Upload(name, io.BytesIO(content), len(content))], "t", "s", given, engine, store, limits)
+    run_all(ready)
+
+    retriever = Retriever(published(engine, ready), shared(ready.embedder, ready.chunk_tokens))
+    wanted = filters.parse({"metadata.vintage": "2021", "author": "Grace", "date": {"from": "2024-05-06"}})
+
+    assert [hit.chunk.text for hit in retriever.search("notes", 3, wanted).hits] == ["The notes of b.txt."]
+    row = rows(engine)["b.txt"]
+    assert (row.state, row.author, row.metadata) == ("indexed", "Grace", {"vintage": "2021"})
 
 
 def test_new_content_replaces_the_old_and_what_was_indexed_before_stays(engine: sa.Engine, ready: Settings) -> None:

@@ -304,7 +304,7 @@ KILLED = """
 import collections, os, pathlib, signal, sys
 from cuvee.settings import Settings
 from rag_service import pipeline
-from rag_service.documents import ledger
+from rag_service.documents import membership
 from rag_service.index import generation, reclaiming
 
 wanted, at = sys.argv[1], int(sys.argv[2])
@@ -326,7 +326,7 @@ def dies(owner, name):
 
 dies(pathlib.Path, "rename")
 dies(generation, "publish")
-dies(ledger, "mark_left")
+dies(membership, "mark_left")
 dies(reclaiming, "_segments")
 settings = Settings.load().model_copy(update={"generations_kept": 2})
 for step in (pipeline.compact_index, pipeline.go_back, pipeline.reclaim_index, pipeline.reclaim_objects):
