@@ -36,9 +36,19 @@ WINE_DRIFT = Asset("wine_drift")
     doc_md=__doc__,
     tags=["wine"],
     params={
-        "estimator": Param("extra_trees", enum=["extra_trees", "random_forest", "ridge"], title="Estimator"),
+        "estimator": Param(
+            "blend",
+            enum=["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge", "search"],
+            title="Estimator",
+            description="A search tries all of them, with other parameters, and takes far longer.",
+        ),
         "n_estimators": Param(
-            200, type="integer", minimum=10, maximum=2000, title="Trees", description="Number of trees; not for ridge."
+            200,
+            type="integer",
+            minimum=10,
+            maximum=2000,
+            title="Trees",
+            description="Of a forest; boosting makes half as many steps.",
         ),
         "max_features": Param(
             0.5,
@@ -49,8 +59,22 @@ WINE_DRIFT = Asset("wine_drift")
             title="Features per split",
         ),
         "min_samples_leaf": Param(2, type="integer", minimum=1, maximum=100, title="Least wines in a leaf"),
+        "learning_rate": Param(
+            0.08, type="number", exclusiveMinimum=0, maximum=1, title="Learning rate", description="Of boosting only."
+        ),
         "alpha": Param(
             1.0, type="number", exclusiveMinimum=0, maximum=1e6, title="Regularisation", description="Of ridge only."
+        ),
+        "trials": Param(
+            20, type="integer", minimum=5, maximum=500, title="Trials", description="Of a search, in each of 4 studies."
+        ),
+        "recency_half_life_days": Param(
+            0,
+            type="number",
+            minimum=0,
+            maximum=36500,
+            title="Half-life of a wine's weight, days",
+            description="0: all wines count alike. Wines without a date of observation count as the oldest.",
         ),
         "seed": Param(7, type="integer", minimum=0, maximum=2**31 - 1, title="Random seed"),
     },

@@ -18,8 +18,12 @@ from ml_service.wine import INPUT_COLUMNS
 
 log = logging.getLogger(__name__)
 
-TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
-"""The only type beyond skops' own that a model of ours needs. What a model itself asks to be trusted is never asked."""
+TRUSTED_TYPES = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.utils._bunch.Bunch",
+)
+"""Beyond skops' own, what a forest, a boosting and a blend need. What a model asks to be trusted is not asked."""
 
 CHECKSUM_TAG = "cuvee.data_checksum"
 """On run and version: checksum of the feature table that the model was trained on."""

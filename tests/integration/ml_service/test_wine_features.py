@@ -10,9 +10,9 @@ import pytest
 
 from cuvee.errors import DataQualityError
 from cuvee.settings import PROJECT_DIR, Settings
-from ml_service import dataset, pipeline
+from ml_service import expectations, pipeline
 from ml_service.wine import FEATURE_NAMES, FEATURES
-from spark_jobs import wine_features
+from spark_jobs import wine_features, wine_files
 from spark_jobs.session import attached
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ VALUES = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]
 
 def many_wines(count: int) -> list[str]:
     """Valid, distinct rows."""
-    return [f"{4 + i / 100:.2f};0.7;0;1.9;0.076;11;34;0.9978;3.51;0.56;9.4;5" for i in range(count)]
+    return [f"{4 + i / 100:.2f};0.7;0;1.9;0.076;11;34;0.9978;3.51;0.56;9.4;{5 + i % 2}" for i in range(count)]
 
 
 def put(folder: Path, red: list[str], white: list[str], header: str = HEADER) -> None:
@@ -37,7 +37,7 @@ def prepare(spark_url: str, folder: Path, red: list[str], white: list[str], head
     """Run the job on given rows; frames of the features and of the rejected rows."""
     put(folder, red, white, header)
     with attached(spark_url) as session:
-        wine_features.write(session, folder, folder / "run")
+        wine_features.write(session, [folder], folder / "run")
     return pd.read_parquet(folder / "run" / "features"), pd.read_parquet(folder / "run" / "rejected")
 
 
@@ -85,8 +85,8 @@ BAD = {
     GOOD[:-1] + "11": ["quality: 11 is outside 0..10"],
     GOOD[:-1] + "5.5": ["quality: 5.5 is not a whole number"],
     GOOD[:-1]: ["quality: missing"],
-    GOOD[:-2]: ["row: not 12 fields"],
-    GOOD + ";1": ["row: not 12 fields"],
+    GOOD[:-2]: ["row: its fields are too few or too many"],
+    GOOD + ";1": ["row: its fields are too few or too many"],
     GOOD.replace("3.51", "x").replace("9.4", "99"): ["ph: not a number", "alcohol: 99 is outside 5..20"],
 }
 
@@ -120,7 +120,7 @@ def test_the_real_table_has_the_distinct_rows_that_brute_force_finds(features: d
     by_hand = pd.concat(frames).drop_duplicates()
 
     assert (features["rows"], features["rejected"], features["rejected_by_reason"]) == (6497, 0, {})
-    assert features["distinct_rows"] == len(by_hand) == 5320
+    assert features["distinct"] == len(by_hand) == 5320
     found = pd.read_parquet(features["path"])
     csv_names = {feature.name: feature.csv_name for feature in FEATURES}
     columns = [*csv_names.values(), "colour", "quality"]
@@ -166,14 +166,51 @@ def test_a_header_that_breaks_the_contract_is_refused_before_spark_is_asked(
     put(wine_table, [GOOD], [WHITE], header)
 
     with pytest.raises(DataQualityError) as refused:
-        wine_features.read(None, wine_table)  # type: ignore[arg-type]  # a session would be used only afterwards
+        wine_files.find([wine_table])
 
     assert told in str(refused.value)
 
 
-def test_a_missing_file_is_refused_by_name(wine_table: Path) -> None:
-    with pytest.raises(DataQualityError, match=r"winequality-red\.csv is missing"):
-        wine_features.read(None, wine_table)  # type: ignore[arg-type]
+def test_an_empty_folder_is_refused(wine_table: Path) -> None:
+    with pytest.raises(DataQualityError, match="There is no CSV or Parquet file in"):
+        wine_files.find([wine_table])
+
+
+def test_a_file_that_says_no_colour_is_refused(wine_table: Path) -> None:
+    (wine_table / "prepared.csv").write_text(f"{HEADER}\n{GOOD}\n")
+
+    with pytest.raises(DataQualityError, match=r"prepared\.csv: there is no column 'colour', and the file's name"):
+        wine_files.find([wine_table])
+
+
+def test_any_number_of_csv_and_parquet_files_become_one_table_with_the_latest_observation(
+    spark_url: str, tmp_path: Path
+) -> None:
+    put(tmp_path, [GOOD], [WHITE])
+    measured = dict(zip(FEATURE_NAMES, VALUES, strict=True))
+    times = pd.to_datetime(["2026-03-01T12:00:00Z", "2026-02-01T12:00:00Z", None])
+    observed = pd.DataFrame([{**measured, "colour": "red", "quality": q} for q in (5.0, 5.0, 6.5)])
+    (tmp_path / "more").mkdir()
+    observed.assign(observed_at=times).to_parquet(tmp_path / "more" / "observed.parquet", index=False)
+    dated = [f"{GOOD[:-1]}8;2026-05-01;red", f"{GOOD[:-1]}9;soon;red", f"{GOOD[:-1]}7;;pink"]
+    (tmp_path / "more" / "dated.csv").write_text("\n".join([f"{HEADER};observed_at;colour", *dated]) + "\n")
+
+    with attached(spark_url) as session:
+        wine_features.write(session, [tmp_path], tmp_path / "run")
+
+    found, rejected = (pd.read_parquet(tmp_path / "run" / name) for name in ("features", "rejected"))
+    red = found[found["colour"] == "red"].sort_values("quality")
+    seen = pd.to_datetime(red["observed_at"], utc=True).astype(str).tolist()
+    assert list(zip(red["quality"], red["copies"], seen, strict=True)) == [
+        (5, 3, "2026-03-01 12:00:00+00:00"),
+        (8, 1, "2026-05-01 00:00:00+00:00"),
+    ]
+    assert red[list(FEATURE_NAMES)].to_numpy().tolist() == [VALUES, VALUES]
+    assert sorted(rejected["reason"]) == [
+        "colour: neither red nor white",
+        "observed_at: not a time",
+        "quality: 6.5 is not a whole number",
+    ]
 
 
 def test_up_to_the_limit_bad_rows_are_counted_by_reason_and_the_run_goes_on(
@@ -187,7 +224,7 @@ def test_up_to_the_limit_bad_rows_are_counted_by_reason_and_the_run_goes_on(
 
     assert (receipt["rows"], receipt["rejected"]) == (100, 3)
     assert receipt["rejected_by_reason"] == {"ph: outside 2.5..4.5": 2, "density: not a number": 1}
-    assert dataset.rejected_by_kind(Path(receipt["rejected_path"])) == (3, receipt["rejected_by_reason"])
+    assert expectations.count(Path(receipt["path"]).parent).rejected_by_reason == receipt["rejected_by_reason"]
     assert "rejected: ph: outside 2.5..4.5 (2 rows)" in caplog.messages
     assert f"for example: red {bad[0]}: ph: 42 is outside 2.5..4.5" in caplog.messages
 

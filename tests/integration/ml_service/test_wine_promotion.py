@@ -78,12 +78,13 @@ def test_a_run_has_parameters_metrics_plots_signature_checksum_and_a_baseline_be
 
     client = MlflowClient(wine_settings.resolved_mlflow_uri)
     run = client.get_run(receipt["run_id"])
-    assert run.data.params["estimator"] == "extra_trees"
+    assert run.data.params["estimator"] == "blend"
     assert run.data.tags["cuvee.data_checksum"] == features["checksum"]
     assert {path.path for path in client.list_artifacts(receipt["run_id"], "plots")} == {
         "plots/parity.png",
         "plots/residuals.png",
         "plots/importance.png",
+        "plots/calibration.png",
     }
     assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [
         ("wine-train", features["checksum"][:32]),
@@ -92,6 +93,9 @@ def test_a_run_has_parameters_metrics_plots_signature_checksum_and_a_baseline_be
     nested = f"tags.`mlflow.parentRunId` = '{receipt['run_id']}'"
     (baseline,) = client.search_runs([run.info.experiment_id], nested)
     assert run.data.metrics["rmse"] < 0.75 < 0.8 < baseline.data.metrics["rmse"]
+    card = Path(client.download_artifacts(receipt["run_id"], "model_card.md")).read_text()
+    assert "CC BY 4.0" in card and "| RMSE, low quality |" in card
+    assert 0.85 < run.data.metrics["coverage"] < 0.95
     assert receipt["run_url"].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{receipt['run_id']}")
 
 

@@ -1,5 +1,6 @@
 """The feature table as arrays: order, checksum, and a split that may not leak."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ def table() -> pd.DataFrame:
         copies=[1, 2, 1, 3],
         group_id=["c", "b", "b", "a"],
         split=["test", "train", "train", "train"],
+        observed_at=pd.Series([pd.NaT] * 4, dtype="datetime64[us, UTC]"),
     )
 
 
@@ -39,7 +41,6 @@ def test_rows_come_in_canonical_order_with_the_colour_as_last_column(tmp_path: P
     assert loaded.copies.tolist() == [3, 1, 2, 1]
     assert loaded.inputs[0].tolist() == [*(4.0 + i for i in range(11)), 0.0]
     assert loaded.inputs[1].tolist() == [*(2.0 + i for i in range(11)), 1.0]
-    assert dataset.row_count(tmp_path / "table") == 7
 
 
 def test_a_part_is_one_side_of_the_split_with_named_columns(tmp_path: Path) -> None:
@@ -98,8 +99,27 @@ def test_a_sample_is_encoded_as_a_row_of_the_table_is(tmp_path: Path) -> None:
     assert dataset.encode([]).shape == (0, 12)
 
 
-def test_rejected_rows_are_counted_by_kind_most_frequent_first(tmp_path: Path) -> None:
-    kinds = [["ph: missing"], ["ph: missing", "alcohol: missing"], ["ph: missing"]]
-    folder = write(tmp_path / "rejected", pd.DataFrame({"kinds": kinds}))
+def test_of_a_large_table_whole_groups_are_taken_and_always_the_same_ones(tmp_path: Path) -> None:
+    ids = [hashlib.sha256(str(i // 2).encode()).hexdigest() for i in range(2000)]
+    split = ["test" if int(one[:8], 16) % 5 == 0 else "train" for one in ids]
+    big = pd.concat([table()] * 500, ignore_index=True).assign(group_id=ids, split=split, quality=[5, 6] * 1000)
+    folder = write(tmp_path / "table", big[:1200], big[1200:])
 
-    assert dataset.rejected_by_kind(folder) == (3, {"ph: missing": 3, "alcohol: missing": 1})
+    taken = dataset.load(folder, most_rows=500)
+
+    assert 400 < len(taken.quality) < 600
+    assert set(taken.group_ids) == {one for one in ids if one <= max(taken.group_ids)}
+    assert all(np.unique(taken.group_ids, return_counts=True)[1] == 2)
+    assert 0.12 < (taken.split == "test").mean() < 0.28
+    assert dataset.load(folder, most_rows=2000).checksum == dataset.load(folder).checksum
+
+
+def test_when_a_quality_was_observed_is_known_in_seconds(tmp_path: Path) -> None:
+    times = pd.to_datetime(["2026-01-01T00:00:00Z", None, None, None])
+
+    dated = dataset.load(write(tmp_path / "dated", table().assign(observed_at=times)))
+
+    assert dated.observed_at is not None
+    assert dated.observed_at[dated.group_ids == "c"] == [1767225600.0]
+    assert np.isnan(dated.observed_at[dated.group_ids != "c"]).all()
+    assert dataset.load(write(tmp_path / "undated", table())).observed_at is None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from ml_service import evaluation
 
@@ -27,7 +28,27 @@ def test_metrics_are_those_computed_by_hand_over_all_and_by_colour() -> None:
 def test_what_has_no_meaning_is_left_out() -> None:
     found = evaluation.metrics(np.array([5.0, 5.0]), np.array([5.0, 6.0]), np.array(["red", "red"]))
 
-    assert set(found) == {"mae", "rmse", "within_half", "mae_red", "rmse_red", "within_half_red"}
+    kinds = ("mae", "rmse", "within_half")
+    assert set(found) == {*kinds, *(f"{kind}_red" for kind in kinds), *(f"{kind}_middle" for kind in kinds)}
+
+
+def test_kappa_is_that_of_scikit_learn_on_rounded_predictions() -> None:
+    draws = np.random.default_rng(1)
+    truth = draws.integers(3, 10, 200).astype(float)
+    predicted = truth + draws.normal(0, 1.5, 200)
+
+    found = evaluation.metrics(truth, predicted, np.full(200, "red"))
+
+    rounded = np.clip(np.rint(predicted), 0, 10).astype(int)
+    assert found["kappa"] == pytest.approx(cohen_kappa_score(truth.astype(int), rounded, weights="quadratic"))
+
+
+def test_bands_are_of_the_observed_quality() -> None:
+    truth, predicted = np.array([4.0, 5.0, 6.0, 7.0]), np.array([5.0, 5.0, 6.5, 5.0])
+
+    found = evaluation.metrics(truth, predicted, np.full(4, "white"))
+
+    assert (found["mae_low"], found["mae_middle"], found["mae_high"]) == (1.0, 0.25, 2.0)
 
 
 def test_losses_are_squared_errors_case_by_case() -> None:
