@@ -141,8 +141,13 @@ def _read_alike(session: SparkSession, files: list[TableFile]) -> DataFrame:
             columnNameOfCorruptRecord=BROKEN,
         )
     else:
+        # Spark has no nanoseconds, which pandas writes; as whole numbers it reads them.
+        session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         found = session.read.parquet(*paths)
-        texts = [_as_text(found, their).alias(our) for their, our in zip(found.columns, first.columns, strict=True)]
+        texts = [
+            _as_text(found, their, kind).alias(our)
+            for their, our, kind in zip(found.columns, first.columns, first.types, strict=True)
+        ]
         rows = found.select(*texts).withColumn(BROKEN, F.lit(None).cast("string"))
     given = {name: F.lit(None).cast("string") for name in OPTIONAL if name not in first.columns}
     if first.colour:
@@ -150,8 +155,11 @@ def _read_alike(session: SparkSession, files: list[TableFile]) -> DataFrame:
     return rows.withColumns(given).select(*TEXT_COLUMNS) if given else rows.select(*TEXT_COLUMNS)
 
 
-def _as_text(found: DataFrame, name: str) -> Column:
+def _as_text(found: DataFrame, name: str, kind: str) -> Column:
     column = F.col(f"`{name}`")
+    if kind.startswith("timestamp[ns"):
+        column = F.timestamp_micros(F.floor(column / 1000))
+    elif dict(found.dtypes)[name] != "timestamp":
+        return column.cast("string")
     # With its offset: the session's own zone has hours that come twice.
-    is_instant = dict(found.dtypes)[name] == "timestamp"
-    return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX") if is_instant else column.cast("string")
+    return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX")
