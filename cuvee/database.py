@@ -41,6 +41,7 @@ documents = sa.Table(
     sa.Column("author", sa.Text),
     sa.Column("date", sa.Date, comment="published on, as the document says itself"),
     sa.Column("metadata", JSONB, nullable=False, server_default="{}", comment="texts by name"),
+    sa.Column("given", JSONB, nullable=False, server_default="{}", comment="author, date, metadata as its sender says"),
     sa.Column(
         "in_index",
         sa.Boolean,

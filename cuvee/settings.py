@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cuvee.errors import ConfigurationError
 
@@ -69,13 +69,22 @@ class Settings(BaseSettings):
     """Longest time that an answer model may write at one answer; what it has written by then is taken."""
     answer_context_tokens: Annotated[int, Field(ge=1024)] = 4096
     """How much a served model reads and writes at once, where its server does not say."""
+    reranker: str = "none"
+    """`none`, or any sentence-transformers CrossEncoder, by id or folder: it reads a search's best passages again and
+    orders them."""
+    recency_half_life_days: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """By topic, such as `{"news": 30}`: half of a passage's weight halves with every so many days of its document's
+    age; other topics do not age."""
     rewrite_questions: bool = False
     """Whether an answer model that writes may put questions in other words for the search."""
     chunk_tokens: Annotated[int, Field(ge=200, le=500)] = 240
     chunk_overlap_tokens: Annotated[int, Field(ge=0, le=100)] = 40
     refusal_threshold: Annotated[float, Field(ge=0, le=1)] = 0.17
-    """Least probability that the passages found hold an answer, as the index generation is calibrated. At 0.17 with
-    the weights that come with it 95 % of SQuAD's and of the sample's answerable questions are answered."""
+    """Least probability that the passages found hold an answer, with the weights that come with this version: at 0.17
+    94 to 95 % of SQuAD's and the sample's answerable questions are answered. Weights of one's own bring their own."""
+    least_answered_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Least share of a golden set's answerable questions that are answered under the refusal threshold that `cuvee
+    evaluate --tune` chooses; of the thresholds that do, it takes the one with the fewest wrong answers."""
     max_document_bytes: Annotated[int, Field(ge=1)] = 20_000_000
     max_document_chars: Annotated[int, Field(ge=1)] = 2_000_000
     read_timeout_seconds: Annotated[int, Field(ge=1)] = 120
@@ -165,6 +174,10 @@ class Settings(BaseSettings):
         folder = Path(home or os.environ.get("CUVEE_HOME") or PROJECT_DIR).resolve()
         try:
             return cls(_env_file=folder / ".env", home=folder)
+        except SettingsError as error:
+            raise ConfigurationError(
+                f'A setting is wrong: {error}. CUVEE_RECENCY_HALF_LIFE_DAYS is a JSON object, such as {{"news": 30}}.'
+            ) from error
         except ValidationError as error:
             wrong = "; ".join(f"CUVEE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(

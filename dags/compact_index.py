@@ -11,11 +11,10 @@ chosen by its size; published in one transaction. Nothing where there is no delt
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, dag, task
+from airflow.sdk import CronTriggerTimetable, dag, task
 
+from cuvee_airflow.assets import INDEX_GENERATION, NEW_BASE, tell_of_new_base
 from cuvee_airflow.retries import RETRIES
-
-INDEX_GENERATION = Asset("index_generation")
 
 
 @dag(
@@ -31,13 +30,15 @@ def compact_index():
     @task(
         task_id="compact",
         multiple_outputs=True,
-        outlets=[INDEX_GENERATION],
+        outlets=[INDEX_GENERATION, NEW_BASE],
         doc_md="Build a base of everything that is alive aside, publish it in one transaction, tell `rag_service`.",
     )
-    def compact():
+    def compact(outlet_events=None):
         from rag_service import pipeline
 
-        return pipeline.compact_index()
+        receipt = pipeline.compact_index()
+        tell_of_new_base(receipt, outlet_events)
+        return receipt
 
     compact()
 

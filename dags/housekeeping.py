@@ -11,11 +11,10 @@ document refers to stay. If the published generation's files still hold text of 
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, dag, task
+from airflow.sdk import CronTriggerTimetable, dag, task
 
+from cuvee_airflow.assets import INDEX_GENERATION, NEW_BASE, tell_of_new_base
 from cuvee_airflow.retries import RETRIES
-
-INDEX_GENERATION = Asset("index_generation")
 
 
 @dag(
@@ -30,13 +29,15 @@ INDEX_GENERATION = Asset("index_generation")
 def housekeeping():
     @task(
         multiple_outputs=True,
-        outlets=[INDEX_GENERATION],
+        outlets=[INDEX_GENERATION, NEW_BASE],
         doc_md="Fold the index if its files still hold text of documents that were deleted before the soak.",
     )
-    def forget_deleted():
+    def forget_deleted(outlet_events=None):
         from rag_service import pipeline
 
-        return pipeline.forget_deleted()
+        receipt = pipeline.forget_deleted()
+        tell_of_new_base(receipt, outlet_events)
+        return receipt
 
     @task(multiple_outputs=True, doc_md="Remove old generations, segments that none refers to, and old batches.")
     def reclaim_index():

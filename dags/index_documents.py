@@ -16,12 +16,12 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, dag, task
 
+from cuvee_airflow.assets import INDEX_GENERATION, NEW_BASE, tell_of_new_base
 from cuvee_airflow.retries import RETRIES
 from cuvee_airflow.triggers import InboxTrigger, RequestTrigger
 
 INBOX = Asset("documents_inbox", watchers=[AssetWatcher(name="inbox", trigger=InboxTrigger())])
 REQUESTS = Asset("documents_requests", watchers=[AssetWatcher(name="requests", trigger=RequestTrigger())])
-INDEX_GENERATION = Asset("index_generation")
 
 
 @dag(
@@ -57,13 +57,15 @@ def index_documents():
 
     @task(
         multiple_outputs=True,
-        outlets=[INDEX_GENERATION],
+        outlets=[INDEX_GENERATION, NEW_BASE],
         doc_md="Build the next generation aside, publish it in one transaction, tell `rag_service`.",
     )
-    def publish_generation(batch):
+    def publish_generation(batch, outlet_events=None):
         from rag_service import pipeline
 
-        return pipeline.publish_generation(batch)
+        receipt = pipeline.publish_generation(batch)
+        tell_of_new_base(receipt, outlet_events)
+        return receipt
 
     batch = prepare_chunks()
     land_documents() >> batch

@@ -23,7 +23,10 @@ def evaluate(
         Path | None, typer.Argument(help="Golden set: our own form, SQuAD's, or a BEIR folder. Default: the sample's.")
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Fit weights to half of it; serve them if the other half proves them better.")
+        bool,
+        typer.Option(
+            "--tune", help="Fit weights and threshold to half of it; serve them if the other half proves them better."
+        ),
     ] = False,
 ) -> None:
     """Measure retrieval, answers and refusals on questions whose answers are known; the report is in MLflow."""
@@ -32,6 +35,7 @@ def evaluate(
     if tune:
         outcome = evaluation.tune_index(golden)
         console.print(f"{'Served' if outcome['promoted'] else 'Not served'}: {outcome['reason']}")
+        console.print(f"Refusal threshold chosen: {outcome['threshold']:.4f}")
         return
     found = evaluation.evaluate_index(golden)
     table = Table("measure", "value", box=None)

@@ -1,10 +1,11 @@
 """Landed documents to chunks: read, clean, cut, on as many cores as there are.
 
-Input (`LANDED`): one row per landed document; `slot` is its rank, the largest 0.
+Input (`LANDED`): one row per landed document; `slot` is its rank, the largest 0; `given` is JSON, what its sender says.
 Output (`PREPARED`): one outcome row per document (`ordinal` null; `error` says why it failed) and one row per chunk.
 Cleaned texts go to object storage. Partitioning: by slot, so that the largest documents are started first and apart.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from rag_service.documents import readers
 from rag_service.documents.bounds import OutOfTimeError, memory_limit, time_limit
 from rag_service.documents.chunking import ChunkingRule, Passage, TokenSpans, chunk
 from rag_service.documents.cleaning import clean
+from rag_service.documents.details import Details
 from rag_service.index.embedder import shared
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ LANDED = StructType(
         StructField("size_bytes", LongType(), False),
         StructField("slot", IntegerType(), False),
         StructField("source", StringType(), False),
+        StructField("given", StringType(), False),
     ]
 )
 PREPARED = StructType(
@@ -122,12 +125,8 @@ def prepare(
     except _ReaderError as error:
         log.exception("document %s could not be read", document["document_id"])
         return [place | {"error": f"Could not be read: {type(error.__cause__).__name__}. Spark's log has the details."}]
-    about = {
-        "title": read.title,
-        "author": read.author,
-        "date": read.date,
-        "metadata": dict(sorted(read.metadata.items())),
-    }
+    said = Details.of_json(json.loads(document["given"])).over(Details(read.author, read.date, dict(read.metadata)))
+    about = {"title": read.title, **vars(said)}
     outcome = about | {
         "media_type": read.media_type,
         "pages": len(read.pages) if read.paged else None,

@@ -133,7 +133,13 @@ class Answerer:
             sources=sources,
             nearest=citing.sources(hits[:_MOST_NEAREST]) if refused else (),
             searched=searched,
-            versions=Versions(manifest.number, manifest.embedder_version, self.model.name, grounded.draft),
+            versions=Versions(
+                manifest.number,
+                manifest.embedder_version,
+                self.model.name,
+                grounded.draft,
+                retriever.scorer.version if retriever.scorer else None,
+            ),
             timings_ms=timings,
         )
 
@@ -158,8 +164,8 @@ def _found(retriever: Retriever, queries: Sequence[str], asked: Asked) -> Found:
     best: dict[str, Hit] = {}
     for hit in (hit for found in searches for hit in found.hits):
         known = best.setdefault(hit.chunk.chunk_id, hit)
-        best[hit.chunk.chunk_id] = hit if hit.score > known.score else known
-    hits = sorted(best.values(), key=lambda hit: -hit.score)[: asked.top_k]
+        best[hit.chunk.chunk_id] = hit if hit.order > known.order else known
+    hits = sorted(best.values(), key=lambda hit: -hit.order)[: asked.top_k]
     embed_ms, search_ms = (sum(getattr(found, step) for found in searches) for step in ("embed_ms", "search_ms"))
     return replace(searches[0], hits=hits, embed_ms=embed_ms, search_ms=search_ms)
 

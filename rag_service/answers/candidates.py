@@ -35,7 +35,7 @@ def candidates(question: str, hits: Sequence[Hit]) -> list[Candidate]:
     for rank, hit in enumerate(hits):
         weights = hit.query.calibration.answers
         for position, (statement, match) in enumerate(zip(hit.chunk.statements, hit.matches, strict=True)):
-            score = _score(weights, match, hit.score)
+            score = _score(weights, match, hit.freshness * hit.score)
             if answers_kind(kind, question, statement.text):
                 score += getattr(weights, kind)
             words = frozenset(terms(statement.text))

@@ -100,13 +100,23 @@ def verbatim(passage: str, text: str) -> tuple[Span, ...]:
 def _line(passage: str, line: str) -> Span | None:
     if squeezed(line) not in _squeezed(passage):
         return None
-    for match in _spelt(line).finditer(passage):
-        edges = _edges(passage)
-        rest = passage[match.end() : match.end() + 1]
-        ended = match.end() in edges[1] or (rest in (".", "!", "?") and match.end() + 1 in edges[1])
-        if match.start() in edges[0] and ended:
-            return Span(match.start(), match.end())
+    starts, ends = _edges(passage)
+    for span in _occurrences(line.strip(), passage):
+        rest = passage[span.end : span.end + 1]
+        ended = span.end in ends or (rest in (".", "!", "?") and span.end + 1 in ends)
+        if span.start in starts and ended:
+            return span
     return None
+
+
+def _occurrences(line: str, passage: str) -> Iterator[Span]:
+    """Where the line stands: letter by letter first, which needs no pattern and is what a quotation is as a rule."""
+    at = passage.find(line)
+    while at >= 0:
+        yield Span(at, at + len(line))
+        at = passage.find(line, at + 1)
+    for match in _spelt(line).finditer(passage):
+        yield Span(match.start(), match.end())
 
 
 _squeezed = lru_cache(maxsize=256)(squeezed)

@@ -69,6 +69,8 @@ class Versions:
     embedder: str
     answer_model: str
     draft: Draft = "kept"
+    reranker: str | None = None
+    """None: passages stand in the order of the search."""
 
 
 @dataclass(frozen=True)

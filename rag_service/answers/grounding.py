@@ -104,7 +104,8 @@ def supported_by(
     everywhere = range(len(hits))
     cited = [rank for rank in claim.ranks if rank < len(hits)]
     for ranks in (cited, everywhere) if cited else (everywhere,):
-        proofs = _quoting(claim.text, ranks, hits, quoted) or _carrying(question, claim.text, ranks, hits, encoder)
+        proofs = _quoting(claim.text, ranks, hits, quoted)
+        proofs = proofs or _carrying(question, claim.text, ranks, hits, encoder, quoted)
         if proofs:
             return Supported(claim.text, _places(proofs, hits))
     return None
@@ -122,14 +123,21 @@ def _told(chunk: Chunk, spans: Sequence[Span]) -> bool:
     return any(_touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
 
 
-def _carrying(question: str, text: str, ranks: Iterable[int], hits: Sequence[Hit], encoder: Encoder) -> list[Proof]:
-    """The passages of which one sentence or row says the same and is near in meaning."""
+def _carrying(
+    question: str, text: str, ranks: Iterable[int], hits: Sequence[Hit], encoder: Encoder, quoted: bool
+) -> list[Proof]:
+    """The passages of which one sentence or row says the same and is near in meaning.
+
+    Nothing can be nearer than a sentence that a quotation is a part of, so there nothing is embedded.
+    """
     claim = f"{question} {text}" if _is_fragment(text) else text
+    part_of = squeezed(text) if quoted and not _is_fragment(text) else None
     proofs = []
     for rank in ranks:
         chunk = hits[rank].chunk
         saying = [piece for piece in evidence.pieces(chunk.title, chunk.text) if piece.says(text)]
-        if saying and (nearest := _nearest(claim, saying, encoder)):
+        whole = next((piece for piece in saying if part_of and part_of in squeezed(piece.text)), None)
+        if saying and (nearest := whole or _nearest(claim, saying, encoder)):
             proofs.append(Proof(rank, (nearest.span,)))
     return proofs
 

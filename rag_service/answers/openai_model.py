@@ -64,8 +64,8 @@ class OpenAIModel:
         """The draft in pieces as the server sends them.
 
         Raises:
-            NotReadyError: the server does not answer, or breaks off.
-            ConfigurationError: it refuses the key.
+            NotReadyError: the server does not answer, breaks off, refuses the key, or lacks the model.
+            ConfigurationError: it refuses the request.
             InvalidInputError: the question alone is longer than the model's context.
         """
         most = self._server.context_tokens() - MAX_NEW_TOKENS

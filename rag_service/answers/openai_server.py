@@ -30,6 +30,10 @@ class _NoSuchModelError(NotReadyError):
     """The server is up but lacks the model."""
 
 
+class _KeyRefusedError(NotReadyError):
+    """The server is up but refuses the key: at start a setting is wrong; later it may be the server that changed."""
+
+
 class Server:
     """One base url; safe from several threads."""
 
@@ -60,6 +64,8 @@ class Server:
             self._ask_models()
         except _NoSuchModelError as error:
             raise ConfigurationError(f"CUVEE_ANSWER_MODEL names a model that is not served. {error}") from error
+        except _KeyRefusedError as error:
+            raise ConfigurationError(str(error)) from error
         except NotReadyError as error:
             log.warning("%s Questions are answered with 503 until it does.", error)
 
@@ -77,8 +83,8 @@ class Server:
         """Pieces of the answer to some messages; returns whether the model ended it itself.
 
         Raises:
-            NotReadyError: the server is down, overloaded, breaks off, or has no such model any more.
-            ConfigurationError: it refuses the key or the request.
+            NotReadyError: the server is down, overloaded, breaks off, refuses the key, or has no such model any more.
+            ConfigurationError: it refuses the request.
         """
         if self._model is None:
             self._ask_models()
@@ -130,7 +136,8 @@ class Server:
         if model is None or (served and entry is None):
             raise _NoSuchModelError(
                 f"The answer model's server at {self.address} serves {', '.join(sorted(served)) or 'no model'}"
-                f"{f', not {model}' if model else ''}; name one of its models after '#', or let it load that one."
+                f"{f', not {model}' if model else ''}; name one of its models after '#' in CUVEE_ANSWER_MODEL, or let "
+                "it load that one."
             )
         self._model = model
         self._context_tokens = _stated_context(entry) or self._options.context_tokens
@@ -145,9 +152,15 @@ class Server:
     def _translated(self, error: Exception) -> CuveeError:
         where = f"The answer model's server at {self.address}"
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return ConfigurationError(f"{where} refuses the key: set CUVEE_ANSWER_API_KEY.")
-        if isinstance(error, openai.NotFoundError):
-            return NotReadyError(f"{where} has no model '{self.model_name}' to answer with; let it load that model.")
+            return _KeyRefusedError(f"{where} refuses the key: set CUVEE_ANSWER_API_KEY.")
+        # Most answer 404, some 400 with this code.
+        if isinstance(error, openai.APIStatusError) and (
+            error.status_code == httpx.codes.NOT_FOUND or error.code == "model_not_found"
+        ):
+            return NotReadyError(
+                f"{where} has no model '{self.model_name}' to answer with; let it load that model, or name one of its "
+                "models after '#' in CUVEE_ANSWER_MODEL."
+            )
         if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
             return ConfigurationError(
                 f"{where} refuses the request ({error.message[:200]}); if it is too long for the model, lower "

@@ -11,7 +11,6 @@ from rag_service.answers.words import negated, numbers, words
 from rag_service.index.calibration import RefusalWeights
 from rag_service.index.generation import Manifest
 from rag_service.index.hybrid import Hit
-from rag_service.index.lexical import stems
 from rag_service.index.search import Found
 
 NOT_THERE = "the passages found do not seem to hold an answer"
@@ -36,10 +35,11 @@ class Signals:
     """What the decision rests on; the weights of the same names say what each means."""
 
     passage: float
+    dense: float
     statement: float
     coverage: float
+    phrases: float
     answer: float
-    missing_word: float
     missing_name: float
     missing_number: float
     missing_negation: float
@@ -49,16 +49,16 @@ def signals(question: str, hits: Sequence[Hit]) -> Signals:
     """Of the best passage and of the statement that answers best; `hits` is not empty."""
     best = hits[0]
     passage = f"{best.chunk.title}\n{best.chunk.text}"
-    known = set(stems(passage))
     found = candidates(question, hits)
     answer = found[0] if found else None
     said = {word.casefold() for word in words(passage)}
     return Signals(
         passage=best.score,
+        dense=best.signals.dense,
         statement=best.signals.statement,
         coverage=best.signals.coverage,
+        phrases=best.signals.phrases,
         answer=answer.match.similarity if answer else best.signals.dense,
-        missing_word=max((weight for stem, weight in best.query.rarity.items() if stem not in known), default=0.0),
         missing_name=float(not _names(question) <= said),
         missing_number=float(not numbers(question) <= numbers(passage)),
         missing_negation=float(negated(question) and answer is not None and not negated(answer.text)),

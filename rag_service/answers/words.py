@@ -1,6 +1,7 @@
 """Words as far as ranking and support need them: content terms, numbers, names, negation. English."""
 
 import re
+from functools import lru_cache
 
 _FUNCTION_WORDS = """
 a about above after again all also am an and any are as at be because been before being below between both but by can
@@ -12,6 +13,7 @@ very was we were what when where which while who whom whose why will with would 
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 _NEGATIONS = frozenset(("no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without"))
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_POSSESSIVE = re.compile(r"['\u2019]s?$")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -20,9 +22,10 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+@lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """Plural endings off (the "S stemmer": Harman 1991, "How effective is suffixing?"), and possessives."""
-    word = re.sub(r"['\u2019]s?$", "", word.casefold())
+    word = _POSSESSIVE.sub("", word.casefold())
     if len(word) > 4 and word.endswith("ies") and word[-4] not in "ae":
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("es") and word[-3] not in "aeo":

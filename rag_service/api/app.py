@@ -18,8 +18,9 @@ from rag_service.answers.answerer import Answerer
 from rag_service.api.deps import Workshop
 from rag_service.api.routes import ask, chat, documents, page, questions, search, uploads
 from rag_service.api.schemas import Readiness
-from rag_service.index import embedder
+from rag_service.index import embedder, reranker
 from rag_service.index.microbatch import MicroBatcher
+from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, ServedIndex
 
 _DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
@@ -42,7 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         encoder = CachingEncoder(MicroBatcher(shared))
         options = models.ModelOptions.of(chosen)
         model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
-        index = ServedIndex(engine, chosen.index_dir, encoder)
+        scorer = await anyio.to_thread.run_sync(reranker.load, chosen.reranker)
+        index = ServedIndex(engine, chosen.index_dir, encoder, scorer, Recency(chosen.recency_half_life_days))
         await anyio.to_thread.run_sync(index.refresh)
         app.state.engine, app.state.index, app.state.settings = engine, index, chosen
         app.state.store = ObjectStore(chosen.resolved_objects_url)
@@ -74,12 +76,14 @@ def readiness(app: FastAPI) -> Readiness:
     Raises:
         NotReadyError: nothing can be served yet; the message says what to do.
     """
-    manifest = app.state.index.retriever().generation.manifest
+    retriever = app.state.index.retriever()
+    manifest = retriever.generation.manifest
     return Readiness(
         generation=manifest.number,
         documents=manifest.documents,
         chunks=manifest.chunks,
         embedder=manifest.embedder_version,
         answer_model=app.state.answerer.model.name,
+        reranker=retriever.scorer.version if retriever.scorer else None,
         problem=app.state.index.problem,
     )

@@ -3,7 +3,10 @@
 import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
+
+from rag_service.documents.cleaning import clean_query
+from rag_service.documents.details import FIRST_DAY, LAST_DAY, MOST_KEY_CHARS, MOST_KEYS, MOST_VALUE_CHARS, Details
 
 DocumentState = Literal["landed", "indexed", "failed", "superseded", "deleted"]
 
@@ -30,6 +33,29 @@ class DocumentOut(BaseModel):
     landed_at: datetime.datetime
     updated_at: datetime.datetime
     indexed_at: datetime.datetime | None
+
+
+def _on_one_line(text: str) -> str:
+    """As what files say of themselves is cleaned, so that a filter finds both."""
+    cleaned = clean_query(text)
+    if not cleaned:
+        raise ValueError("must have readable characters")
+    return cleaned
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=MOST_VALUE_CHARS), AfterValidator(_on_one_line)]
+_Key = Annotated[str, Field(pattern=rf"^[a-z0-9_]{{1,{MOST_KEY_CHARS}}}$")]
+
+
+class UploadDetails(BaseModel):
+    """What whoever sends documents in says of them; it goes before what they say of themselves."""
+
+    author: _Text | None = None
+    date: Annotated[datetime.date, Field(ge=FIRST_DAY, le=LAST_DAY)] | None = None
+    metadata: Json[Annotated[dict[_Key, _Text], Field(max_length=MOST_KEYS)]] | None = None
+
+    def details(self) -> Details:
+        return Details(self.author, self.date, self.metadata or {})
 
 
 class DocumentsResponse(BaseModel):

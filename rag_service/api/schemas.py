@@ -113,7 +113,9 @@ class QuoteOut(BaseModel):
 
 
 class SourceOut(BaseModel):
-    """A passage: characters `start_char` to `end_char` of the document's cleaned text. The best has the most score."""
+    """A passage: characters `start_char` to `end_char` of the document's cleaned text. `score` is that of the search;
+    a reranker may order passages otherwise.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -148,6 +150,7 @@ class VersionsOut(BaseModel):
     embedder: str
     answer_model: str
     draft: Annotated[str, Field(description="What became of the answer model's draft: kept, mended or replaced")]
+    reranker: Annotated[str | None, Field(description="What ordered the passages found, where one is set")] = None
 
 
 class AskResponse(BaseModel):
@@ -221,8 +224,11 @@ class HitOut(BaseModel):
 
 
 class SearchResponse(BaseModel):
+    """`score` is that of the search; where a reranker is set, it orders the passages."""
+
     hits: list[HitOut]
     generation: int
+    reranker: str | None
 
 
 class Readiness(BaseModel):
@@ -234,4 +240,5 @@ class Readiness(BaseModel):
     chunks: int
     embedder: str
     answer_model: str
+    reranker: str | None
     problem: str | None

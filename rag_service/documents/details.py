@@ -2,15 +2,16 @@
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rag_service.documents.cleaning import clean_query
 
 MOST_KEYS = 16
 MOST_KEY_CHARS = 40
 MOST_VALUE_CHARS = 200
-_FIRST_YEAR, _LAST_YEAR = 1450, 2100
+FIRST_DAY, LAST_DAY = datetime.date(1450, 1, 1), datetime.date(2100, 12, 31)
 # What programs write where nobody gave a name.
 _NAMES_OF_NOBODY = "unknown anonymous (anonymous) unspecified author admin administrator user python-docx none null"
 _NOBODY = frozenset(_NAMES_OF_NOBODY.split())
@@ -28,6 +29,23 @@ class Details:
     author: str | None = None
     date: datetime.date | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> "Details":
+        date = value.get("date")
+        day = datetime.date.fromisoformat(date) if date else None
+        return cls(value.get("author"), day, dict(value.get("metadata") or {}))
+
+    def as_json(self) -> dict[str, Any]:
+        """What is said, without what is not; the inverse of `of_json`."""
+        date = self.date.isoformat() if self.date else None
+        said = {"author": self.author, "date": date, "metadata": self.metadata}
+        return {name: value for name, value in said.items() if value}
+
+    def over(self, other: "Details") -> "Details":
+        """What this says, and what the other says where this says nothing."""
+        merged = {**other.metadata, **self.metadata}
+        return Details(self.author or other.author, self.date or other.date, dict(sorted(merged.items())))
 
 
 def details(author: object = None, date: object = None, entries: Iterable[tuple[str, object]] = ()) -> Details:
@@ -47,7 +65,7 @@ def date_of(value: object) -> datetime.date | None:
         value = value.date()
     if not isinstance(value, datetime.date):
         value = _parsed(str(value or "")[:_LONGEST_DATE_CHARS].strip())
-    return value if value is not None and _FIRST_YEAR <= value.year <= _LAST_YEAR else None
+    return value if value is not None and FIRST_DAY <= value <= LAST_DAY else None
 
 
 def _parsed(text: str) -> datetime.date | None:

@@ -7,16 +7,17 @@ holds and that is not `indexed` (any more) waits to be taken out.
 
 import datetime
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from cuvee.database import documents
 from cuvee.errors import InvalidInputError, NotFoundError
 from cuvee.objects import StoredObject
+from rag_service.documents.details import Details
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Landed:
     landed_at: str
     """ISO time; a document that is tried again has a new one."""
     source: str
+    given: Mapping[str, Any]
+    """What its sender says of it, as `Details.as_json` writes it."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,21 @@ UPLOAD = "upload"
 _live = documents.c.state.in_(("landed", "indexed"))
 
 
-def land(connection: sa.Connection, place: Place, stored: StoredObject, source: str = "inbox") -> Landing:
+def land(
+    connection: sa.Connection,
+    place: Place,
+    stored: StoredObject,
+    source: str = "inbox",
+    given: Details = Details(),  # noqa: B008  frozen
+) -> Landing:
     """Record that `stored` is what `place` holds now; older content of that place becomes superseded.
 
-    The same content again changes nothing, unless it failed, was superseded or deleted: then it is tried again.
+    The same content again changes nothing, unless it failed, was superseded or deleted, or something else is said of
+    it: then it is read again.
     """
+    # Two contents of one place that land at the same time would not see, and so not supersede, each other.
+    lock = sa.func.hashtextextended("\n".join((place.topic, place.segment, place.uri)), 0)
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
     document_id = place.document_id(stored.sha256)
     row = {
         "document_id": document_id,
@@ -93,17 +106,18 @@ def land(connection: sa.Connection, place: Place, stored: StoredObject, source: 
         "size_bytes": stored.size_bytes,
         "state": "landed",
         "source": source,
+        "given": given.as_json(),
+        **vars(given),
     }
-    again = {
-        "state": "landed",
-        "error": None,
-        "source": source,
-        "landed_at": sa.func.now(),
-        "updated_at": sa.func.now(),
-        "reclaimed_at": None,
-    }
+    now = {"landed_at": sa.func.now(), "updated_at": sa.func.now()}
+    changed = {name: row[name] for name in ("state", "source", "given", "author", "date", "metadata")}
     statement = insert(documents).values(**row)
-    statement = statement.on_conflict_do_update(index_elements=["document_id"], set_=again, where=sa.not_(_live))
+    otherwise = sa.and_(sa.literal(bool(row["given"])), documents.c.given != statement.excluded.given)
+    statement = statement.on_conflict_do_update(
+        index_elements=["document_id"],
+        set_={**changed, **now, "error": None, "reclaimed_at": None},
+        where=sa.or_(sa.not_(_live), otherwise),
+    )
     fresh = connection.execute(statement.returning(documents.c.document_id)).one_or_none() is not None
     older = (
         sa.update(documents)
@@ -159,14 +173,6 @@ def _change(
     return False
 
 
-_leaving = sa.and_(documents.c.in_index, documents.c.state != "indexed")
-
-
-def any_leaving(connection: sa.Connection) -> bool:
-    """Whether the published generation holds a document that is not alive any more."""
-    return bool(connection.execute(sa.select(sa.exists().where(_leaving))).scalar_one())
-
-
 def requested(connection: sa.Connection) -> tuple[int, str]:
     """How many uploads, deletions and retries wait for a run of `index_documents`, and a text that changes with them.
 
@@ -179,37 +185,6 @@ def requested(connection: sa.Connection) -> tuple[int, str]:
     statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(waiting)
     count, latest = connection.execute(statement).one()
     return count, f"{count} {latest}" if count else ""
-
-
-def hold(connection: sa.Connection) -> None:
-    """Nobody else changes the table until this transaction ends."""
-    connection.execute(sa.text("lock table documents in share row exclusive mode"))
-
-
-def restorable(connection: sa.Connection) -> set[str]:
-    """Waiting documents that an older generation may hold as they are: they were read, and their text is kept."""
-    read = documents.c.text_sha256.is_not(None)
-    statement = sa.select(documents.c.document_id).where(documents.c.state == "landed", read)
-    return set(connection.execute(statement).scalars())
-
-
-def mark_served(connection: sa.Connection, held: Collection[str]) -> int:
-    """The generation of this transaction holds exactly `held`: what waited among them is indexed, other indexed
-    documents wait to be indexed again; how many do.
-    """
-    holds = documents.c.document_id.in_(sa.select(sa.func.unnest(sa.bindparam("held", list(held), ARRAY(sa.Text)))))
-    now = {"updated_at": sa.func.now()}
-    waited = sa.update(documents).where(holds, documents.c.state == "landed")
-    connection.execute(waited.values(state="indexed", error=None, in_index=True, **now))
-    missing = sa.update(documents).where(sa.not_(holds), documents.c.state == "indexed")
-    again = connection.execute(missing.values(state="landed", landed_at=sa.func.now(), in_index=False, **now)).rowcount
-    connection.execute(sa.update(documents).where(holds, documents.c.state == "indexed").values(in_index=True))
-    return again
-
-
-def mark_left(connection: sa.Connection) -> int:
-    """The generation of this transaction holds no document that is not indexed; how many left with it."""
-    return connection.execute(sa.update(documents).where(_leaving).values(in_index=False)).rowcount
 
 
 def ids_in_state(connection: sa.Connection, state: str) -> set[str]:

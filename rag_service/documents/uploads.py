@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cuvee.errors import InvalidInputError, TooLargeError, UnreadableDocumentError
 from cuvee.objects import ObjectStore
 from rag_service.documents import ledger, readers
+from rag_service.documents.details import Details
 from rag_service.documents.ledger import Place
 from rag_service.documents.readers import ReadLimits
 from rag_service.sources.folder import passed_over, printable
@@ -35,9 +36,15 @@ class Refusal:
 
 
 def take(
-    files: list[Upload], topic: str, segment: str, engine: sa.Engine, store: ObjectStore, limits: ReadLimits
+    files: list[Upload],
+    topic: str,
+    segment: str,
+    given: Details,
+    engine: sa.Engine,
+    store: ObjectStore,
+    limits: ReadLimits,
 ) -> tuple[list[str], list[Refusal]]:
-    """Land `files`; one that cannot be taken does not stop the others.
+    """Land `files`; one that cannot be taken does not stop the others. `given` is said of each of them.
 
     Returns:
         The ids of the documents, in the order of the files that were taken, and the refusals.
@@ -49,14 +56,15 @@ def take(
     taken, refused = [], []
     for file in files:
         try:
-            taken.append(_take_one(file, place, engine, store, limits))
+            taken.append(_take_one(file, Place(*place, _file_name(file.name)), given, engine, store, limits))
         except (TooLargeError, InvalidInputError) as error:
             refused.append(Refusal(file.name, str(error), isinstance(error, TooLargeError)))
     return taken, refused
 
 
-def _take_one(file: Upload, folder: tuple[str, str], engine: sa.Engine, store: ObjectStore, limits: ReadLimits) -> str:
-    place = Place(*folder, _file_name(file.name))
+def _take_one(
+    file: Upload, place: Place, given: Details, engine: sa.Engine, store: ObjectStore, limits: ReadLimits
+) -> str:
     try:
         readers.check_bytes(file.size_bytes, limits)
     except UnreadableDocumentError as error:
@@ -65,10 +73,7 @@ def _take_one(file: Upload, folder: tuple[str, str], engine: sa.Engine, store: O
     readers.media_type(content, place.uri)
     stored = store.put(io.BytesIO(content))
     with engine.begin() as connection:
-        # Two contents of one place that land at the same time would not see, and so not supersede, each other.
-        lock = sa.func.hashtextextended("\n".join((*folder, place.uri)), 0)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
-        ledger.land(connection, place, stored, source=ledger.UPLOAD)
+        ledger.land(connection, place, stored, source=ledger.UPLOAD, given=given)
     return place.document_id(stored.sha256)
 
 

@@ -16,6 +16,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cuvee.errors import InvalidInputError
 
+NO_GROUP = "none"
+"""Group of the questions that are about no document."""
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -87,7 +90,7 @@ def _own(name: str, cases: list[_OwnCase]) -> GoldenSet:
                 case.answerable,
                 frozenset([case.document] if case.document and case.answerable else []),
                 tuple(case.answers),
-                case.document.split("/")[0] if case.document else "none",
+                case.document.split("/")[0] if case.document else NO_GROUP,
             )
             for case in cases
         ),

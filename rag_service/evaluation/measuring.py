@@ -55,7 +55,12 @@ class Measured:
 
     @property
     def right(self) -> bool:
-        return self.case.answerable and metrics.holds(self.answer, self.case.answers)
+        """Whether the answer holds a gold answer; where none is known, whether the best passage is a right one."""
+        if not self.case.answerable:
+            return False
+        if not self.case.answers:
+            return bool(set(self.ranked["hybrid"][:1]) & self.case.relevant)
+        return metrics.holds(self.answer, self.case.answers)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,23 @@ class Bench:
     name_of: NameOf
     documents: Mapping[str, str]
     """Id of the document that each golden name is, or is in."""
+    threshold: float
+    """Chance of an answer below which it is refused."""
     top_k: int = 8
 
     @classmethod
-    def of(cls, retriever: Retriever, answerer: Answerer, name_of: NameOf) -> "Bench":
+    def of(cls, retriever: Retriever, answerer: Answerer, name_of: NameOf, threshold: float | None = None) -> "Bench":
+        """Refuses below `threshold`; None: below that of the generation."""
         generation = retriever.generation
         chunks = (generation.chunk(int(row)) for row in generation.select(None).rows)
-        return cls(retriever, answerer, name_of, {name_of(chunk): chunk.document_id for chunk in chunks})
+        documents = {name_of(chunk): chunk.document_id for chunk in chunks}
+        own = generation.manifest.refusal_threshold
+        return cls(retriever, answerer, name_of, documents, own if threshold is None else threshold)
 
-    def tuned(self, calibration: Calibration) -> "Bench":
-        """The same with other weights."""
-        return replace(self, retriever=replace(self.retriever, tuned=calibration))
+    def tuned(self, calibration: Calibration, threshold: float | None = None) -> "Bench":
+        """The same with other weights, and with another threshold where one is given."""
+        refusing = self.threshold if threshold is None else threshold
+        return replace(self, retriever=replace(self.retriever, tuned=calibration), threshold=refusing)
 
     def search(self, calibration: Calibration) -> Callable[[Case, int, bool], list[Hit]]:
         """The search that `tuning.tune` takes."""
@@ -101,19 +112,19 @@ class Bench:
         answer = replace(self.answerer, decide=_never).answer(self.retriever, Asked(case.question, self.top_k))
         ended = time.perf_counter()
         found = self.retriever.search(case.question, self.top_k)
-        without = None
+        chance, without = _chance(case.question, found.hits), None
         if case.answerable:
-            rest = self.retriever.ranked(case.question, vector, self.top_k, self._without(case))
-            without = _chance(case.question, rest)
+            rest = self.retriever.search(case.question, self.top_k, self._without(case))
+            without = _chance(case.question, rest.hits)
         ranked = {"hybrid": _named(hits, self.name_of), **self._rivals(case, vector)}
         text = " ".join(sentence.text for sentence in answer.sentences)
         return Measured(
             case=case,
             ranked=ranked,
-            chance=_chance(case.question, hits[: self.top_k]),
+            chance=chance,
             chance_without=without,
             answer=text,
-            refused=self.answerer.decide(found, self.retriever.generation.manifest) is not None,
+            refused=chance < self.threshold,
             sentences=len(answer.sentences),
             search_ms=(searched - started) * 1e3,
             answer_ms=(ended - searched) * 1e3,

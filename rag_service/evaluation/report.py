@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 import mlflow
 from matplotlib.figure import Figure
 
-from rag_service.evaluation import metrics
+from rag_service.evaluation import threshold
 from rag_service.evaluation.measuring import SYSTEMS, Measured, summary
+from rag_service.evaluation.threshold import OperatingPoint
 
 EXPERIMENT = "index-evaluation"
 
 
-def log_run(tracking_uri: str, name: str, measured: Sequence[Measured], about: Mapping[str, str]) -> str:
+def log_run(
+    tracking_uri: str,
+    name: str,
+    measured: Sequence[Measured],
+    about: Mapping[str, str],
+    refused_below: float,
+    fitted: Sequence[Measured] = (),
+) -> str:
     """Log to MLflow; the run's id.
 
     Args:
@@ -20,16 +28,22 @@ def log_run(tracking_uri: str, name: str, measured: Sequence[Measured], about: M
         name: of the run.
         measured: every case.
         about: generation, golden set and so on, as tags.
+        refused_below: the threshold of refusal.
+        fitted: the cases on which that was chosen, if it was.
     """
+    point = threshold.point(measured, refused_below)
     mlflow.set_tracking_uri(tracking_uri)
     experiment = mlflow.set_experiment(EXPERIMENT)
     with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=name, tags=dict(about)) as run:
-        mlflow.log_metrics(summary(measured))
+        mlflow.log_metrics(summary(measured) | {f"refusal.{name}": value for name, value in vars(point).items()})
         groups = sorted({one.case.group for one in measured})
         by_group = {group: summary([one for one in measured if one.case.group == group]) for group in groups}
         mlflow.log_text(json.dumps(by_group, indent=2), "by_group.json")
         mlflow.log_figure(systems_figure(summary(measured)), "plots/systems.png")
-        mlflow.log_figure(risk_coverage_figure(measured), "plots/risk_coverage.png")
+        mlflow.log_figure(risk_coverage_figure(measured, point), "plots/risk_coverage.png")
+        if fitted:
+            chosen = threshold.point(fitted, refused_below)
+            mlflow.log_figure(risk_coverage_figure(fitted, chosen), "plots/risk_coverage_fitted.png")
         return str(run.info.run_id)
 
 
@@ -48,12 +62,15 @@ def systems_figure(found: Mapping[str, float]) -> Figure:
     return figure
 
 
-def risk_coverage_figure(measured: Sequence[Measured]) -> Figure:
-    """How often an answer is wrong, when the surest so many questions are answered."""
-    curve = metrics.risk_coverage([one.chance for one in measured], [one.right for one in measured])
+def risk_coverage_figure(measured: Sequence[Measured], point: OperatingPoint) -> Figure:
+    """How often an answer is wrong, when the surest so many questions are answered; the threshold is marked."""
+    curve = threshold.curve(measured)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.coverage, curve.risk, color="#7b1e3b")
+    label = f"refused below {point.threshold:.3f}: {point.kept:.0%} of the answerable questions answered"
+    axes.plot([point.coverage], [point.risk], "o", color="#1e3b7b", label=label)
+    axes.legend(loc="lower right")
     axes.set_xlabel("share of questions answered, the surest first")
     axes.set_ylabel("share of these answers without the right one")
     axes.set_ylim(0, 1)

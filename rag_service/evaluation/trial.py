@@ -1,4 +1,4 @@
-"""Weights on trial: fitted to one half of a golden set, judged on the other against those in use."""
+"""Weights and threshold on trial: found on one half of a golden set, judged on the other against those in use."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from cuvee import promotion
 from cuvee.promotion import Decision, Policy
-from rag_service.evaluation import metrics
-from rag_service.evaluation.golden import Case
+from rag_service.evaluation import metrics, threshold
+from rag_service.evaluation.golden import NO_GROUP, Case
 from rag_service.evaluation.measuring import Bench, Measured
+from rag_service.evaluation.threshold import OperatingPoint
 from rag_service.evaluation.tuning import tune
 from rag_service.index.calibration import Calibration
 
@@ -23,47 +24,68 @@ class Trial:
     """Outcome of tuning."""
 
     calibration: Calibration
-    """What was fitted, served only if it was promoted."""
+    """What was fitted, served only if it was promoted; so is the threshold of `chosen`."""
+    chosen: OperatingPoint
+    """As it is on the fitting half."""
     decision: Decision
+    fitted: list[Measured]
+    """The fitting half with what was found."""
     present: list[Measured]
-    """The judging half with the weights in use."""
+    """The judging half with what is in use."""
     tuned: list[Measured]
+    """The judging half with what was found."""
 
 
 def halves(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
-    """Two parts that share no topic or article; where there is one only, by a hash of the question."""
-    groups = sorted({case.group for case in cases})
+    """Two parts that share no topic or article; questions of none, or of the only one, go by a hash of the question."""
+    groups = sorted({case.group for case in cases} - {NO_GROUP})
     first = set(groups[::2])
-    if len(groups) > 1:
-        return [c for c in cases if c.group in first], [c for c in cases if c.group not in first]
-    odd = [hashlib.sha256(case.question.encode()).digest()[0] % 2 == 1 for case in cases]
-    return (
-        [case for case, is_odd in zip(cases, odd, strict=True) if is_odd],
-        [case for case, is_odd in zip(cases, odd, strict=True) if not is_odd],
-    )
+
+    def is_first(case: Case) -> bool:
+        if case.group == NO_GROUP or len(groups) < 2:
+            return hashlib.sha256(case.question.encode()).digest()[0] % 2 == 1
+        return case.group in first
+
+    return [case for case in cases if is_first(case)], [case for case in cases if not is_first(case)]
 
 
-def losses(measured: Sequence[Measured]) -> NDArray[np.float64]:
+def losses(measured: Sequence[Measured], refused_below: float) -> NDArray[np.float64]:
     """Per case, 0 (best) to 1, shape (cases,).
 
-    For a question that has an answer, a third each for the rank of its passage (1 - nDCG@10), for an answer that lacks
-    it, and for doubt (squared); for one that has none, the squared chance that was given to an answer (Brier 1950).
+    A refusal is judged by the mean of the squared error of the chance (Brier 1950) and of whether the wrong thing was
+    done. For a question that has none, that is all. For one that has an answer it is a quarter, its documents left out;
+    the others are for the rank of its passage (1 - nDCG@10), for an answer that was not given or lacks it, and for
+    doubt (squared).
     """
-    return np.array([_loss(one) for one in measured], dtype=np.float64)
+    return np.array([_loss(one, refused_below) for one in measured], dtype=np.float64)
 
 
-def _loss(one: Measured) -> float:
-    if not one.case.answerable:
-        return one.chance**2
+def _loss(one: Measured, refused_below: float) -> float:
+    if one.chance_without is None:
+        return _refusal_loss(one.chance, refused_below)
     rank = 1 - metrics.ndcg(one.ranked["hybrid"], one.case.relevant)
-    lacking = float(not one.right) if one.case.answers else rank
-    return (rank + lacking + (1 - one.chance) ** 2) / 3
+    lacking = float(one.refused or not one.right)
+    return (rank + lacking + (1 - one.chance) ** 2 + _refusal_loss(one.chance_without, refused_below)) / 4
 
 
-def trial(bench: Bench, cases: Sequence[Case]) -> Trial:
-    """Fit weights to one half of `cases`, and decide by the other whether they may be served."""
+def _refusal_loss(chance: float, refused_below: float) -> float:
+    """Of a question that should be refused."""
+    return (chance**2 + float(chance >= refused_below)) / 2
+
+
+def trial(bench: Bench, cases: Sequence[Case], least_kept: float) -> Trial:
+    """Fit weights and choose a threshold on one half of `cases`, and decide by the other whether they may be served.
+
+    Args:
+        bench: with what is in use.
+        cases: answerable and unanswerable ones.
+        least_kept: share of the answerable questions that the threshold must let through.
+    """
     fitting, judging = halves(cases)
     found = tune(fitting, bench.search, lambda hit: bench.name_of(hit.chunk))
-    present, tuned = list(bench.measure(judging)), list(bench.tuned(found).measure(judging))
-    decision = promotion.decide(losses(present), losses(tuned), POLICY, "the weights in use")
-    return Trial(found, decision, present, tuned)
+    fitted = list(bench.tuned(found).measure(fitting))
+    chosen = threshold.choose(fitted, least_kept)
+    present, tuned = list(bench.measure(judging)), list(bench.tuned(found, chosen.threshold).measure(judging))
+    before, after = losses(present, bench.threshold), losses(tuned, chosen.threshold)
+    decision = promotion.decide(before, after, POLICY, "what is in use")
+    return Trial(found, chosen, decision, fitted, present, tuned)

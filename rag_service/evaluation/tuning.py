@@ -21,6 +21,7 @@ from rag_service.evaluation.golden import Case
 from rag_service.evaluation.metrics import holds
 from rag_service.index.calibration import AnswerWeights, Calibration, RefusalWeights, RetrievalWeights
 from rag_service.index.hybrid import Hit, Signals
+from rag_service.index.neighbours import merged
 
 Search = Callable[[Case, int, bool], list[Hit]]
 """Case, how many passages, whether the documents that hold its answer are left out; the passages found."""
@@ -96,7 +97,8 @@ def _fit_refusal(cases: Sequence[Case], search: Search) -> RefusalWeights | None
     rows, labels = [], []
     for case in cases:
         for without in (False, True) if case.answerable else (False,):
-            hits = search(case, ANSWER_PASSAGES, without)
+            # As an answer is judged: passages that touch are one.
+            hits = merged(search(case, ANSWER_PASSAGES, without))
             if hits:
                 rows.append(list(vars(refusal.signals(case.question, hits)).values()))
                 labels.append(float(case.answerable and not without))

@@ -51,22 +51,24 @@ class AnswerWeights(BaseModel, frozen=True, extra="forbid"):
 class RefusalWeights(BaseModel, frozen=True, extra="forbid"):
     """Of a logistic regression on whether the passages hold an answer; each is per unit of its signal."""
 
-    intercept: float = -3.96
-    passage: float = 1.36
+    intercept: float = -4.32
+    passage: float = 3.05
     """Score of the best passage."""
-    statement: float = 2.58
+    dense: float = 1.85
+    """Cosine of the question and the best passage."""
+    statement: float = -0.32
     """Best product of the question's vector and one of its statements'."""
-    coverage: float = 0.45
+    coverage: float = 1.18
     """Share of the question's words that one of its statements with its title has."""
-    answer: float = 3.36
+    phrases: float = -1.76
+    """Share of the question's pairs of neighbouring words that it has: they are in `passage`, too much for refusal."""
+    answer: float = 3.27
     """Product of the question's vector and that of the statement that answers best."""
-    missing_word: float = -0.06
-    """Rarity of the rarest word of the question that the best passage lacks."""
-    missing_name: float = -0.95
-    """1 if it lacks a name that the question has."""
-    missing_number: float = -1.03
+    missing_name: float = -0.93
+    """1 if the best passage lacks a name that the question has."""
+    missing_number: float = -1.16
     """1 if it lacks a number that the question has."""
-    missing_negation: float = -1.47
+    missing_negation: float = -1.72
     """1 if the question is negated and the statement that answers best is not."""
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rag_service.documents.statements import Statement
 from rag_service.index.calibration import Calibration, RetrievalWeights
 from rag_service.index.filters import Condition
 from rag_service.index.generation import Chunk, Scored, Selection
 from rag_service.index.lexical import stems
+from rag_service.index.recency import ALWAYS_FRESH, Recency
 
 CANDIDATES = 60
 """Taken from each side."""
@@ -97,6 +97,15 @@ class Hit:
     matches: tuple[Match, ...]
     """One per statement of the chunk."""
     query: Query = field(compare=False, repr=False)
+    reranked: float | None = None
+    """What a reranker gave it, 0 to 1, where one is set."""
+    freshness: float = 1.0
+    """What its age leaves of its weight, 0.5 to 1."""
+
+    @property
+    def order(self) -> float:
+        """By which passages are ordered, most first."""
+        return self.freshness * (self.score if self.reranked is None else self.reranked)
 
     @property
     def statement_cosines(self) -> tuple[float, ...]:
@@ -108,14 +117,24 @@ def understood(generation: Searchable, text: str, vector: Vectors, calibration: 
     return Query(text, vector, generation.rarity(words), frozenset(pairwise(words)), calibration)
 
 
-def search(generation: Searchable, query: Query, top_k: int, where: Condition | None = None) -> list[Hit]:
-    """The `top_k` passages that score highest among those that match `where`, best first, near-duplicates once."""
+def search(
+    generation: Searchable,
+    query: Query,
+    top_k: int,
+    where: Condition | None = None,
+    recency: Recency = ALWAYS_FRESH,
+) -> list[Hit]:
+    """The `top_k` passages that score highest, weighted by recency, among those that match `where`, best first,
+    near-duplicates once.
+    """
     selection = generation.select(where)
     rows, cosines, lexical = _candidates(generation, query, max(CANDIDATES, top_k), selection)
     coarse = cosines + lexical
-    fine = np.lexsort((rows, -coarse))[: max(_FINE_CANDIDATES, top_k)]
-    found = _read(generation, query, rows[fine], cosines[fine], lexical[fine])
-    found.sort(key=lambda hit: (-hit.score, hit.chunk.chunk_id))
+    # Where age counts, a fresh passage may be better than many old ones that say much the same.
+    depth = len(rows) if recency.half_life_days else max(_FINE_CANDIDATES, top_k)
+    fine = np.lexsort((rows, -coarse))[:depth]
+    found = _read(generation, query, rows[fine], cosines[fine], lexical[fine], recency)
+    found.sort(key=lambda hit: (-hit.order, hit.chunk.chunk_id))
     return _distinct(found, top_k)
 
 
@@ -148,7 +167,12 @@ class _Score(Protocol):
 
 
 def _read(
-    generation: Searchable, query: Query, rows: npt.NDArray[np.int64], cosines: Vectors, lexical: Vectors
+    generation: Searchable,
+    query: Query,
+    rows: npt.NDArray[np.int64],
+    cosines: Vectors,
+    lexical: Vectors,
+    recency: Recency,
 ) -> list[Hit]:
     vectors, starts = generation.statement_vectors(rows)
     similarities = (vectors @ query.vector).tolist()
@@ -165,7 +189,8 @@ def _read(
             coverage=max((match.titled_coverage for match in matches), default=0.0),
             phrases=phrases,
         )
-        hits.append(Hit(chunk, _fused(query.calibration.retrieval, signals), signals, matches, query))
+        score = _fused(query.calibration.retrieval, signals)
+        hits.append(Hit(chunk, score, signals, matches, query, freshness=recency.freshness(chunk)))
     return hits
 
 
@@ -205,40 +230,3 @@ def _distinct(hits: Sequence[Hit], top_k: int) -> list[Hit]:
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     both = len(one | other)
     return both == 0 or len(one & other) >= _NEAR_DUPLICATE * both
-
-
-def merged(hits: Sequence[Hit], most_chars: int = 4000) -> list[Hit]:
-    """Hits whose passages overlap or touch in one document become one readable passage, ranked as the better one."""
-    found: list[Hit] = []
-    for hit in hits:
-        place = next((at for at, other in enumerate(found) if _touch(other.chunk, hit.chunk, most_chars)), None)
-        if place is None:
-            found.append(hit)
-        else:
-            found[place] = _joined(found[place], hit)
-    return found
-
-
-def _touch(one: Chunk, other: Chunk, most_chars: int) -> bool:
-    if one.document_id != other.document_id:
-        return False
-    gap = max(one.start_char, other.start_char) - min(one.end_char, other.end_char)
-    return gap <= 0 and max(one.end_char, other.end_char) - min(one.start_char, other.start_char) <= most_chars
-
-
-def _joined(better: Hit, other: Hit) -> Hit:
-    first, second = sorted((better, other), key=lambda hit: hit.chunk.start_char)
-    start, end = first.chunk.start_char, max(first.chunk.end_char, second.chunk.end_char)
-    text = first.chunk.text + second.chunk.text[first.chunk.end_char - second.chunk.start_char :]
-    said: dict[tuple[int, int], tuple[Statement, Match]] = {}
-    for hit in (first, second):
-        shift = hit.chunk.start_char - start
-        for statement, match in zip(hit.chunk.statements, hit.matches, strict=True):
-            moved = Statement(statement.text, statement.context, statement.start + shift, statement.end + shift)
-            said.setdefault((moved.start, moved.end), (moved, match))
-    in_order = [said[span] for span in sorted(said)]
-    values = {name: getattr(better.chunk, name) for name in Chunk.__dataclass_fields__}
-    values |= {"start_char": start, "end_char": end, "text": text, "page": first.chunk.page}
-    values |= {"ordinal": first.chunk.ordinal, "statements": tuple(statement for statement, _ in in_order)}
-    matches = tuple(match for _, match in in_order)
-    return Hit(Chunk(**values), better.score, better.signals, matches, better.query)

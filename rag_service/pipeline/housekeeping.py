@@ -14,7 +14,7 @@ from cuvee.database import single_writer
 from cuvee.settings import Settings
 from rag_service.documents import retention
 from rag_service.index import reclaiming
-from rag_service.pipeline.index import fold_present
+from rag_service.pipeline.index import fold_present, same_base
 from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,9 @@ def forget_deleted(settings: Settings | None = None) -> dict[str, Any]:
         with run.engine.connect() as connection:
             due = retention.any_deleted(connection, _soak(run))
         if present is None or not present.dead or not due:
-            return {"generation": present.number if present else None, "published": False}
-        return {"generation": fold_present(run, present).number, "published": True}
+            return {"generation": present.number if present else None, "published": False, "new_base": False}
+        folded = fold_present(run, present)
+    return {"generation": folded.number, "published": True, "new_base": not same_base(present, folded)}
 
 
 def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cuvee.database import single_writer
 from cuvee.errors import InvalidInputError, NotReadyError
 from cuvee.serving import wait_until_serves
 from cuvee.settings import Settings
-from rag_service.documents import ledger
+from rag_service.documents import ledger, membership
 from rag_service.documents.batches import NOTHING_NEW, remove_older
 from rag_service.index import building, publishing, reclaiming
 from rag_service.index import generation as generations
@@ -43,7 +43,7 @@ class _Ledger:
     @classmethod
     def read(cls, connection: sa.Connection) -> "_Ledger":
         indexed, landed = (ledger.ids_in_state(connection, state) for state in ("indexed", "landed"))
-        return cls(indexed, landed, ledger.restorable(connection))
+        return cls(indexed, landed, membership.restorable(connection))
 
     def still(self, now: "_Ledger") -> "_Ledger":
         """What of it holds now."""
@@ -82,13 +82,13 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         def record(connection: sa.Connection, said: _Ledger) -> None:
             if rows is not None:
                 ledger.mark_indexed(connection, [o for o in good if o.document_id in said.landed])
-            ledger.mark_left(connection)
+            membership.mark_left(connection)
 
         manifest = _publish(run, build, record, "batch", None)
         reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
         if part.id != NOTHING_NEW:
             remove_older(run.settings.batches_dir, part)
-    return _receipt(manifest, published=True)
+    return _receipt(manifest, published=True, new_base=not same_base(present, manifest))
 
 
 def compact_index(settings: Settings | None = None) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def compact_index(settings: Settings | None = None) -> dict[str, Any]:
         present = run.published()
         if present is None or (present.delta is None and not present.dead and not run.index_is_stale()):
             return _receipt(present, published=False)
-        return _receipt(fold_present(run, present), published=True)
+        folded = fold_present(run, present)
+    return _receipt(folded, published=True, new_base=not same_base(present, folded))
 
 
 def fold_present(run: Run, present: Manifest) -> Manifest:
@@ -138,11 +139,12 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
         def record(connection: sa.Connection, said: _Ledger) -> None:
             nonlocal waiting
             held = Alive.of(run.index_dir, older, said.living).document_ids
-            waiting = ledger.mark_served(connection, held)
-            ledger.mark_left(connection)
+            waiting = membership.mark_served(connection, held)
+            membership.mark_left(connection)
 
         manifest = _publish(run, build, record, "publish", number)
-    return {**_receipt(manifest, published=True), "made_from": number, "waiting": waiting}
+    receipt = _receipt(manifest, published=True, new_base=not same_base(present, manifest))
+    return {**receipt, "made_from": number, "waiting": waiting}
 
 
 def go_back(settings: Settings | None = None) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _publish(
     folder = build(generations.next_number(run.engine), said)
     for _ in range(_MOST_TRIES):
         with run.engine.begin() as connection:
-            ledger.hold(connection)
+            membership.hold(connection)
             still = said.still(_Ledger.read(connection))
             if still == said:
                 manifest = generations.publish(connection, folder, origin, made_from)
@@ -212,7 +214,9 @@ def _publish(
 def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
     settings, model = run.settings, run.model
     tuning = present.tuning if present else {}
-    recipe = Recipe(model.id, model.version, run.chunker, settings.refusal_threshold, tuning)
+    # A threshold belongs to the weights that it was chosen with; the setting is for those that come with this version.
+    refused_below = present.refusal_threshold if present and tuning else settings.refusal_threshold
+    recipe = Recipe(model.id, model.version, run.chunker, refused_below, tuning)
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
@@ -220,11 +224,16 @@ def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str]
 
 
 def _left(connection: sa.Connection) -> None:
-    ledger.mark_left(connection)
+    membership.mark_left(connection)
 
 
-def _receipt(manifest: Manifest | None, published: bool) -> dict[str, Any]:
+def same_base(before: Manifest | None, now: Manifest) -> bool:
+    """Whether only delta and tombstones have changed."""
+    return before is not None and before.base == now.base
+
+
+def _receipt(manifest: Manifest | None, published: bool, new_base: bool = False) -> dict[str, Any]:
     if manifest is None:
-        return {"generation": None, "documents": 0, "chunks": 0, "published": published}
+        return {"generation": None, "documents": 0, "chunks": 0, "published": published, "new_base": new_base}
     counts = {"documents": manifest.documents, "chunks": manifest.chunks}
-    return {"generation": manifest.number, **counts, "published": published}
+    return {"generation": manifest.number, **counts, "published": published, "new_base": new_base}

@@ -9,7 +9,7 @@ from cuvee.database import connect
 from cuvee.errors import ConfigurationError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
-from rag_service.documents import ledger
+from rag_service.documents import membership
 from rag_service.documents.batches import Batch
 from rag_service.documents.chunking import ChunkingRule
 from rag_service.index import generation as generations
@@ -69,7 +69,7 @@ class Run:
     def index_is_stale(self) -> bool:
         """Whether the published generation holds documents that are not alive any more."""
         with self.engine.connect() as connection:
-            return ledger.any_leaving(connection)
+            return membership.any_leaving(connection)
 
     def check_versions(self, present: Manifest | None) -> None:
         """Raises ConfigurationError when the settings ask for other vectors or chunks than `present` has."""

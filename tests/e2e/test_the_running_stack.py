@@ -136,6 +136,17 @@ def test_what_is_uploaded_is_answered_from_and_what_is_deleted_never_again(stack
     assert (gone["sources"], gone["nearest"]) == ([], [])
 
 
+def test_a_new_base_is_evaluated_and_a_micro_batch_is_not(stack: Stack) -> None:
+    def evaluated() -> list[str]:
+        return [r["state"] for r in stack.airflow.runs("evaluate_index") if r["run_type"] == "asset_triggered"]
+
+    wait_until(lambda: evaluated() == ["success"], "the first base evaluated, and no micro-batch since", 300)
+
+    stack.airflow.trigger("compact_index")
+
+    wait_until(lambda: evaluated() == ["success", "success"], "the compacted base evaluated", 300)
+
+
 @pytest.mark.parametrize("upkeep", ["compact_index", "housekeeping", "evaluate_index"])
 def test_upkeep_runs_and_changes_no_answer(stack: Stack, upkeep: str) -> None:
     before = stack.services.ask(demo.QUESTION)["answer"]

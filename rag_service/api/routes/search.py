@@ -14,7 +14,11 @@ router = APIRouter(tags=["answers"])
 @router.post("/search", summary="The passages nearest to a query, best first")
 async def search(body: SearchRequest, _: RagCaller, retriever: ServedRetriever, threads: Threads) -> SearchResponse:
     found = await threads.run(retriever.search, cleaned(body.query), body.top_k, where_of(body))
-    return SearchResponse(hits=[_shown(hit) for hit in found.hits], generation=retriever.generation.manifest.number)
+    return SearchResponse(
+        hits=[_shown(hit) for hit in found.hits],
+        generation=retriever.generation.manifest.number,
+        reranker=retriever.scorer.version if retriever.scorer else None,
+    )
 
 
 def _shown(hit: Hit) -> HitOut:

@@ -22,6 +22,7 @@ class Behaviour:
     models: tuple[dict[str, Any], ...] = ({"id": "little"},)
     failures: list[int] = field(default_factory=list)
     """Statuses with which the next requests to chat fail."""
+    failure_code: str | None = None
     models_status: int = 200
     delay_seconds: float = 0.0
     """Before the first piece, and between pieces."""
@@ -54,7 +55,8 @@ def app(server: ChatServer) -> FastAPI:
     async def chat(request: Request) -> Response:
         server.requests.append(await request.json())
         if server.does.failures:
-            return JSONResponse({"error": {"message": "failing"}}, server.does.failures.pop(0))
+            error = {"message": "failing", "code": server.does.failure_code}
+            return JSONResponse({"error": error}, server.does.failures.pop(0))
         return StreamingResponse(events(server.does), media_type="text/event-stream")
 
     @api.post("/tokenize")

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -9,11 +10,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from cuvee.database import documents, questions
+from cuvee.errors import ConfigurationError
 from cuvee.settings import Settings
 from rag_service.documents.cleaning import clean
 from rag_service.feedback import log
 from rag_service.index.embedder import shared
 from tests.integration.rag_service.serving import GAS, LIBRARY, MUSEUM, Library
+from tests.unit.rag_service.index.crossencoder import save_crossencoder
 
 pytestmark = pytest.mark.integration
 
@@ -145,6 +148,7 @@ def test_readiness_names_what_is_served(client: TestClient, library: Library) ->
         "chunks": len(library.passages),
         "embedder": shared("all-MiniLM-L6-v2", 240).version,
         "answer_model": "extractive-2",
+        "reranker": None,
         "problem": None,
     }
 
@@ -297,3 +301,30 @@ def test_wrong_document_requests_have_their_status(path: str, status: int, kind:
 def test_the_passages_of_the_library_are_what_these_tests_say(library: Library) -> None:
     assert GAS in LIBRARY["gas"][1] and MUSEUM in LIBRARY["museum"][1]
     assert len(library.passages) >= len(LIBRARY)
+
+
+def test_a_reranker_orders_the_passages_and_is_named_with_every_answer(
+    library: Library, settings: Settings, serve: Callable[[Settings], TestClient], tmp_path: Path
+) -> None:
+    folder = save_crossencoder(tmp_path / "reranker", "barrels")
+    plain, client = serve(settings), serve(settings.model_copy(update={"reranker": str(folder)}))
+    body = {"query": "When does the cellar museum open?"}
+
+    before, after = plain.post("/search", json=body).json(), client.post("/search", json=body).json()
+    answers = [one.post("/ask", json={"question": body["query"]}).json() for one in (plain, client)]
+
+    assert (before["hits"][0]["uri"], after["hits"][0]["uri"]) == ("museum.txt", "barrels.txt")
+    score = {hit["chunk_id"]: hit["score"] for hit in before["hits"]}
+    shown = [hit for hit in after["hits"] if hit["chunk_id"] in score]
+    assert shown and all(hit["score"] == score[hit["chunk_id"]] for hit in shown)
+    assert [one["versions"]["reranker"] for one in answers] == [None, after["reranker"]]
+    assert after["reranker"].startswith(f"{folder}@")
+    assert client.get(f"/questions/{answers[1]['question_id']}").json()["versions"] == answers[1]["versions"]
+    assert client.get("/health/ready").json()["reranker"] == after["reranker"]
+
+
+def test_a_reranker_that_cannot_be_had_is_an_error_at_start(
+    library: Library, settings: Settings, serve: object
+) -> None:
+    with pytest.raises(ConfigurationError, match="CUVEE_RERANKER"):
+        serve(settings.model_copy(update={"reranker": "./no-such-reranker"}))  # type: ignore[operator]

@@ -1,6 +1,7 @@
 """Documents over HTTP: sent in, read, tried again, deleted; what is wrong with a file is told at once."""
 
 import io
+import json
 import zipfile
 
 import pytest
@@ -79,6 +80,62 @@ def test_the_same_file_again_is_the_same_document_and_newer_content_supersedes_i
 
     assert first == again != newer
     assert [document(engine, one).state for one in (first, newer)] == ["superseded", "landed"]
+
+
+DETAILS = {"author": "Grace  Hopper", "date": "2024-05-06", "metadata": '{"vintage": "2021"}'}
+SAID = {"author": "Grace Hopper", "date": "2024-05-06", "metadata": {"vintage": "2021"}}
+
+
+def test_what_is_said_of_an_upload_comes_with_it(client: TestClient, engine: sa.Engine) -> None:
+    (sent,) = send(client, ("a.txt", b"one"), **DETAILS).json()["documents"]
+
+    assert {name: sent[name] for name in SAID} == SAID
+    with engine.connect() as connection:
+        (waiting,) = ledger.landed(connection)
+    assert waiting.given == SAID
+
+
+def test_the_same_file_is_read_again_where_something_else_is_said_of_it(client: TestClient, engine: sa.Engine) -> None:
+    first = send(client, ("a.txt", b"one"), **DETAILS).json()["documents"][0]["document_id"]
+    set_document(engine, first, state="indexed")
+
+    for details, state in (({}, "indexed"), (DETAILS, "indexed"), (DETAILS | {"author": "Ada"}, "landed")):
+        (sent,) = send(client, ("a.txt", b"one"), **details).json()["documents"]
+        assert (sent["document_id"], sent["state"]) == (first, state)
+    assert (sent["author"], sent["metadata"]) == ("Ada", SAID["metadata"])
+
+
+@pytest.mark.parametrize(
+    ("details", "named"),
+    [
+        ({"date": "yesterday"}, "date"),
+        ({"date": "1300-01-01"}, "date"),
+        ({"author": "x" * 201}, "author"),
+        ({"author": "\u200b"}, "author"),
+        ({"metadata": "vintage=2021"}, "metadata"),
+        ({"metadata": '["vintage"]'}, "metadata"),
+        ({"metadata": '{"vintage": 2021}'}, "metadata.vintage"),
+        ({"metadata": '{"Vintage year": "2021"}'}, "metadata.Vintage year"),
+        ({"metadata": '{"vintage": ""}'}, "metadata.vintage"),
+        ({"metadata": json.dumps({f"k{n}": "v" for n in range(17)})}, "metadata"),
+    ],
+)
+def test_what_cannot_be_said_of_an_upload_is_422_and_named(
+    details: dict[str, str], named: str, client: TestClient, engine: sa.Engine
+) -> None:
+    answer = send(client, ("a.txt", b"one"), **details)
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_input")
+    assert answer.json()["error"]["message"].startswith(f"{named}")
+    assert count(engine) == 0
+
+
+def test_the_documentation_shows_what_can_be_said_of_an_upload(client: TestClient) -> None:
+    body = client.get("/openapi.json").json()["paths"]["/documents"]["post"]["requestBody"]
+    shown = body["content"]["multipart/form-data"]["schema"]["properties"]
+
+    assert set(shown) == {"files", "topic", "segment", *SAID}
+    assert (shown["date"]["format"], shown["metadata"]["maxProperties"]) == ("date", 16)
 
 
 def test_a_file_that_cannot_be_taken_does_not_stop_the_others(client: TestClient, engine: sa.Engine) -> None:

@@ -162,9 +162,9 @@ def test_failures_that_pass_are_tried_again(server: ChatServer) -> None:
     [
         ([500, 500, 500], NotReadyError, "status 500"),
         ([429, 429, 429], NotReadyError, "status 429"),
-        ([404], NotReadyError, "has no model 'little'"),
-        ([401], ConfigurationError, "CUVEE_ANSWER_API_KEY"),
-        ([403], ConfigurationError, "CUVEE_ANSWER_API_KEY"),
+        ([404], NotReadyError, "has no model 'little'.*CUVEE_ANSWER_MODEL"),
+        ([401], NotReadyError, "refuses the key: set CUVEE_ANSWER_API_KEY"),
+        ([403], NotReadyError, "refuses the key: set CUVEE_ANSWER_API_KEY"),
         ([400], ConfigurationError, "CUVEE_ANSWER_CONTEXT_TOKENS"),
     ],
 )
@@ -173,6 +173,14 @@ def test_each_failure_has_its_words(statuses: list[int], kind: type[Exception], 
     server.does.failures = list(statuses)
 
     with pytest.raises(kind, match=words):
+        read(chosen.stream(QUESTION, hits(FANS)))
+
+
+def test_a_model_that_is_unknown_by_code_and_not_by_status_is_named_too(server: ChatServer) -> None:
+    chosen = model(server)
+    server.does.failures, server.does.failure_code = [400], "model_not_found"
+
+    with pytest.raises(NotReadyError, match=r"has no model 'little'.*CUVEE_ANSWER_MODEL"):
         read(chosen.stream(QUESTION, hits(FANS)))
 
 
@@ -262,3 +270,40 @@ def test_answers_of_the_service_are_checked_and_503_while_the_server_is_down(
     refused = client.post("/ask", json=question)
     assert (refused.status_code, refused.json()["error"]["type"]) == (503, "not_ready")
     assert "answer model's server" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("status", "setting"), [(401, "CUVEE_ANSWER_API_KEY"), (404, "CUVEE_ANSWER_MODEL")])
+def test_a_key_or_a_model_that_the_server_does_not_take_any_more_is_503_and_names_the_setting(
+    status: int,
+    setting: str,
+    server: ChatServer,
+    library: Library,
+    settings: Settings,
+    serve: Callable[[Settings], TestClient],
+) -> None:
+    client = serve(settings.model_copy(update={"answer_model": f"openai:{server.url}#little"}))
+    server.does.failures = [status, status]
+    question = "When does the cellar museum open?"
+
+    answered = client.post("/ask", json={"question": question})
+    with client.stream("POST", "/ask", json={"question": question, "stream": True}) as stream:
+        streamed = "".join(stream.iter_text())
+
+    assert (answered.status_code, answered.json()["error"]["type"]) == (503, "not_ready")
+    assert setting in answered.json()["error"]["message"]
+    assert "event: error" in streamed and setting in streamed
+
+
+@pytest.mark.parametrize(("broken", "setting"), [("key", "CUVEE_ANSWER_API_KEY"), ("model", "CUVEE_ANSWER_MODEL")])
+def test_a_server_that_comes_up_after_the_service_and_does_not_take_its_settings_is_503(
+    broken: str, setting: str, library: Library, settings: Settings, serve: Callable[[Settings], TestClient]
+) -> None:
+    port = free_port()
+    client = serve(settings.model_copy(update={"answer_model": f"openai:http://127.0.0.1:{port}/v1#huge"}))
+
+    with running(port) as late:
+        late.does.models_status = 401 if broken == "key" else 200
+        answered = client.post("/ask", json={"question": "When does the cellar museum open?"})
+
+    assert answered.status_code == 503
+    assert setting in answered.json()["error"]["message"]

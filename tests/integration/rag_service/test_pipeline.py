@@ -1,5 +1,6 @@
 """The whole pipeline with a real PostgreSQL and a real Spark: from the inbox to a generation that can be searched."""
 
+import datetime
 import hashlib
 import io
 import os
@@ -18,6 +19,11 @@ from cuvee.errors import ConfigurationError, NotFoundError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
+from rag_service.documents import uploads
+from rag_service.documents.details import Details
+from rag_service.documents.readers import ReadLimits
+from rag_service.documents.uploads import Upload
+from rag_service.index import filters
 from rag_service.index.embedder import shared
 from rag_service.index.filters import place
 from rag_service.index.generation import Generation, current
@@ -117,7 +123,7 @@ def test_good_documents_become_searchable_and_bad_ones_fail_with_their_reasons(
     embedded = pipeline.embed_chunks(batch, ready)
     receipt = pipeline.publish_generation(embedded, ready)
 
-    assert receipt == {"generation": 1, "documents": 3, "chunks": 3, "published": True}
+    assert receipt == {"generation": 1, "documents": 3, "chunks": 3, "published": True, "new_base": True}
     alive = rows(engine)
     assert {uri: row.error for uri, row in alive.items() if row.state == "failed"} == {
         "broken.pdf": "The PDF is broken and cannot be read; try to open it and save it anew.",
@@ -145,9 +151,25 @@ def test_the_same_files_again_publish_nothing_new(engine: sa.Engine, ready: Sett
     drop(ready, "a.txt", "The vat is full.")
     second = run_all(ready)
 
-    assert (first["published"], second) == (True, {**first, "published": False})
+    assert (first["published"], second) == (True, {**first, "published": False, "new_base": False})
     assert files_of(ready, 1) == before
     assert len(rows(engine)) == 1
+
+
+def test_what_is_said_of_an_upload_can_be_filtered_by(engine: sa.Engine, ready: Settings) -> None:
+    store, limits = ObjectStore(ready.resolved_objects_url), ReadLimits(10**6, 10**6)
+    for name, vintage in (("a.txt", "2020"), ("b.txt", "2021")):
+        content = f"The notes of {name}.".encode()
+        given = Details("Grace", datetime.date(2024, 5, 6), {"vintage": vintage})
+        uploads.take([Upload(name, io.BytesIO(content), len(content))], "t", "s", given, engine, store, limits)
+    run_all(ready)
+
+    retriever = Retriever(published(engine, ready), shared(ready.embedder, ready.chunk_tokens))
+    wanted = filters.parse({"metadata.vintage": "2021", "author": "Grace", "date": {"from": "2024-05-06"}})
+
+    assert [hit.chunk.text for hit in retriever.search("notes", 3, wanted).hits] == ["The notes of b.txt."]
+    row = rows(engine)["b.txt"]
+    assert (row.state, row.author, row.metadata) == ("indexed", "Grace", {"vintage": "2021"})
 
 
 def test_new_content_replaces_the_old_and_what_was_indexed_before_stays(engine: sa.Engine, ready: Settings) -> None:
@@ -156,7 +178,7 @@ def test_new_content_replaces_the_old_and_what_was_indexed_before_stays(engine: 
     run_all(ready)
 
     drop(ready, "a.txt", "The code of the gate is 8020.")
-    assert run_all(ready) == {"generation": 2, "documents": 2, "chunks": 2, "published": True}
+    assert run_all(ready) == {"generation": 2, "documents": 2, "chunks": 2, "published": True, "new_base": True}
 
     assert found(engine, ready, "What is the code of the gate?") == [
         "The code of the gate is 8020.",
@@ -174,7 +196,7 @@ def test_a_document_replaced_by_a_broken_one_is_not_answered_from_any_more(engin
     pipeline.prepare_chunks(ready)  # and then that run was killed
     receipt = run_all(ready)
 
-    assert receipt == {"generation": 2, "documents": 1, "chunks": 1, "published": True}
+    assert receipt == {"generation": 2, "documents": 1, "chunks": 1, "published": True, "new_base": True}
     assert found(engine, ready, "What is the code of the gate?") == ["The vat is full."]
     assert pipeline.prepare_chunks(ready)["batch_id"] is None
 
@@ -205,6 +227,7 @@ def test_with_an_empty_inbox_every_step_does_nothing(engine: sa.Engine, ready: S
         "documents": 0,
         "chunks": 0,
         "published": False,
+        "new_base": False,
     }
 
 
@@ -218,7 +241,7 @@ def test_steps_that_are_repeated_reuse_what_is_there(engine: sa.Engine, ready: S
     assert sorted((ready.batches_dir / "documents" / batch["batch_id"]).rglob("*")) == files
     embedded = pipeline.embed_chunks(batch, ready)
     first = pipeline.publish_generation(embedded, ready)
-    assert pipeline.publish_generation(embedded, ready) == {**first, "published": False}
+    assert pipeline.publish_generation(embedded, ready) == {**first, "published": False, "new_base": False}
 
 
 def test_batches_before_the_published_one_are_removed_and_cannot_be_published(

@@ -91,7 +91,7 @@ def test_a_deleted_document_is_gone_after_one_micro_batch_and_can_come_again(
     assert waiting(engine) == 1
     receipt = take_out(engine, keeping)
 
-    assert receipt == {"generation": 2, "documents": 1, "chunks": 1, "published": True}
+    assert receipt == {"generation": 2, "documents": 1, "chunks": 1, "published": True, "new_base": False}
     assert texts(engine, keeping) == ["The vat is full."]
     after = loaded(engine, keeping).manifest
     assert (after.base, after.dead, waiting(engine)) == (before.base, 1, 0)
@@ -183,7 +183,8 @@ def test_going_back_serves_what_is_alive_of_the_older_generation_and_the_rest_co
 
     # The deleted document does not come back, and neither does what was superseded.
     counts = {"documents": 1, "chunks": 1}
-    assert receipt == {"generation": 4, **counts, "published": True, "made_from": 2, "waiting": 1}
+    done = {"published": True, "new_base": False, "made_from": 2, "waiting": 1}
+    assert receipt == {"generation": 4, **counts, **done}
     assert texts(engine, keeping) == ["The code of the gate is 8020."]
     assert rows(engine)["c.txt"].state == "landed"
 
@@ -241,7 +242,7 @@ def test_compaction_folds_delta_and_tombstones_and_changes_nothing_that_is_serve
     receipt = pipeline.compact_index(keeping)
 
     made = loaded(engine, keeping).manifest
-    assert (receipt["generation"], receipt["published"], texts(engine, keeping)) == (4, True, before)
+    assert (receipt["generation"], receipt["new_base"], texts(engine, keeping)) == (4, True, before)
     assert (made.delta, made.dead, made.base.rows if made.base else 0) == (None, 0, 3)
     assert publishing.records(engine)[0].origin == "compaction"
     assert pipeline.compact_index(keeping)["published"] is False
@@ -273,7 +274,7 @@ def test_housekeeping_removes_generations_objects_and_batches_after_the_soak_and
     first, second, third = keep_house()
 
     # Folded first, so that no file of the published generation holds what was deleted.
-    assert (first["published"], second["generations"]) == (True, [2, 1])
+    assert (first["published"], first["new_base"], second["generations"]) == (True, True, [2, 1])
     assert third == {"objects": 2, "documents": 3}
     assert texts(engine, keeping) == ["The vat is full."]
     assert store.read(kept["same-too.txt"].sha256) == b"The vat is full."
@@ -284,7 +285,7 @@ def test_housekeeping_removes_generations_objects_and_batches_after_the_soak_and
     age_files(keeping.batches_dir)
     keep_house()
     assert keep_house() == [
-        {"generation": 4, "published": False},
+        {"generation": 4, "published": False, "new_base": False},
         {"generations": [], "batches": 0},
         {"objects": 0, "documents": 0},
     ]
@@ -303,7 +304,7 @@ KILLED = """
 import collections, os, pathlib, signal, sys
 from cuvee.settings import Settings
 from rag_service import pipeline
-from rag_service.documents import ledger
+from rag_service.documents import membership
 from rag_service.index import generation, reclaiming
 
 wanted, at = sys.argv[1], int(sys.argv[2])
@@ -325,7 +326,7 @@ def dies(owner, name):
 
 dies(pathlib.Path, "rename")
 dies(generation, "publish")
-dies(ledger, "mark_left")
+dies(membership, "mark_left")
 dies(reclaiming, "_segments")
 settings = Settings.load().model_copy(update={"generations_kept": 2})
 for step in (pipeline.compact_index, pipeline.go_back, pipeline.reclaim_index, pipeline.reclaim_objects):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def test_new_content_at_a_place_supersedes_the_old_and_the_old_can_come_back(
         receipt = pipeline.land_documents(ready)
 
     assert receipt == counts(landed=1, superseded=1)
+    assert states(engine) == {"cellar/safety/a.txt": ["superseded", "landed"]}
+
+
+def test_a_file_that_lands_while_another_content_of_its_place_does_waits_and_supersedes_it(
+    engine: sa.Engine, ready: Settings
+) -> None:
+    stored = ObjectStore(ready.resolved_objects_url).put(io.BytesIO(b"one"))
+    drop(ready, "a.txt", "two")
+    receipts: list[dict[str, int]] = []
+    from_inbox = threading.Thread(target=lambda: receipts.append(pipeline.land_documents(ready)))
+
+    with engine.begin() as upload:
+        ledger.land(upload, ledger.Place("cellar", "safety", "a.txt"), stored, source=ledger.UPLOAD)
+        from_inbox.start()
+        from_inbox.join(timeout=1.0)
+        assert receipts == [], "it did not wait"
+    from_inbox.join()
+
+    assert receipts == [counts(landed=1, superseded=1)]
     assert states(engine) == {"cellar/safety/a.txt": ["superseded", "landed"]}
 
 

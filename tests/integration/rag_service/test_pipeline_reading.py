@@ -1,5 +1,6 @@
 """One document on its way through a Python worker: whatever is wrong with it becomes its reason, and no exception."""
 
+import datetime
 import io
 import time
 import zlib
@@ -22,11 +23,13 @@ pytestmark = pytest.mark.integration
 PLACE = {"document_id": "d", "topic": "t", "segment": "s", "uri": "a.txt", "source": "inbox"}
 
 
-def prepared(tmp_path: Path, content: bytes, uri: str = "a.txt", seconds: float = 20.0) -> list[dict[str, Any]]:
+def prepared(
+    tmp_path: Path, content: bytes, uri: str = "a.txt", seconds: float = 20.0, given: str = "{}"
+) -> list[dict[str, Any]]:
     store = ObjectStore(str(tmp_path))
     stored = store.put(io.BytesIO(content))
     preparation = Preparation(str(tmp_path), "none", ChunkingRule(200, 20), ReadLimits(10**7, 10**6), seconds)
-    row = {**PLACE, "uri": uri, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
+    row = {**PLACE, "uri": uri, "sha256": stored.sha256, "size_bytes": stored.size_bytes, "given": given}
     return prepare(row, store, lambda text: [(at, at + 1) for at in range(len(text))], preparation)
 
 
@@ -39,6 +42,17 @@ def test_a_document_gives_its_outcome_and_its_chunks_and_its_text_is_stored(tmp_
     assert [(c["chunk_id"], c["ordinal"], c["start_char"], c["end_char"], c["text"]) for c in chunks] == [
         ("d:0", 0, 0, 31, text)
     ]
+
+
+def test_what_its_sender_says_of_a_document_goes_before_what_it_says_itself(tmp_path: Path) -> None:
+    content = b"---\nauthor: Ada\ndate: 2020-01-02\nvintage: 2019\nrow: 7\n---\nThe vat is full."
+    given = '{"author": "Grace", "metadata": {"vintage": "2021", "block": "north"}}'
+
+    outcome, chunk = prepared(tmp_path, content, "a.md", given=given)
+
+    for said in (outcome, chunk):
+        assert (said["author"], said["date"]) == ("Grace", datetime.date(2020, 1, 2))
+        assert said["metadata"] == {"block": "north", "row": "7", "vintage": "2021"}
 
 
 def test_a_document_that_takes_too_long_is_cut_off_and_says_which_setting_did_it(

@@ -27,6 +27,9 @@ def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CUVEE_REFUSAL_THRESHOLD", "2"),
         ("CUVEE_MAX_BAD_ROW_SHARE", "1.5"),
         ("CUVEE_MAX_REQUEST_BYTES", "10"),
+        ("CUVEE_LEAST_ANSWERED_SHARE", "0"),
+        ("CUVEE_RECENCY_HALF_LIFE_DAYS", '{"news": 0}'),
+        ("CUVEE_RECENCY_HALF_LIFE_DAYS", "news=30"),
     ],
 )
 def test_a_bad_value_is_refused_and_the_setting_is_named(

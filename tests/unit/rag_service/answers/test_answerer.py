@@ -102,6 +102,7 @@ class FixedRetriever:
     hits: list[Hit]
     generation: FixedGeneration
     searched: list[tuple[str, int, Any]] = field(default_factory=list)
+    scorer: None = None
 
     def search(self, query: str, top_k: int, where: Any = None) -> Found:
         self.searched.append((query, top_k, where))

@@ -41,6 +41,17 @@ def test_a_quotation_must_not_end_inside_a_figure(encoder: CountingEncoder, hit:
     assert len(kept(["The tank for rosé holds 405"], encoder, passage)) == 1
 
 
+def test_a_part_of_a_sentence_is_supported_by_the_sentence_without_embedding_anything(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    part = "nobody goes back until the reading has stayed below 3,000 ppm"
+    twisted = "nobody goes back until the reading has stayed below 4,000 ppm"
+
+    assert [s.ranks for s in kept([part], encoder, hit(RED))] == [(0,)]
+    assert encoder.encoded == []
+    assert kept([twisted], encoder, hit(RED)) == []
+
+
 def test_a_row_under_its_column_names_is_a_quotation_although_other_rows_stand_between(
     encoder: CountingEncoder, hit: MakeHit
 ) -> None:
