@@ -72,7 +72,8 @@ class Lexical:
     def __init__(self, parts: Sequence[Part]) -> None:
         """Raises IntegrityError when tantivy cannot read the files."""
         # Tantivy maps every file when it opens the index, so the links to them can go at once.
-        with tempfile.TemporaryDirectory(prefix="cuvee-lexical-") as folder:
+        # On a busy machine it may just be making its lock file: a folder that is left must not stop what was opened.
+        with tempfile.TemporaryDirectory(prefix="cuvee-lexical-", ignore_cleanup_errors=True) as folder:
             meta = _empty_meta(Path(folder))
             meta["segments"] = [
                 {"segment_id": str(uuid.UUID(part.id)), "max_doc": part.rows, "deletes": None} for part in parts
