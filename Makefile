@@ -26,8 +26,7 @@ status: $(STAMP)
 	@$(BIN)/cuvee status
 
 test: check browser  ## Unit, integration and end-to-end tests (the last start a whole stack of their own).
-	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/integration
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest
 
 browser:  ## A Chromium, which the tests of the page drive.
 	@command -v "$${CUVEE_TEST_BROWSER:-chromium}" chromium-browser google-chrome >/dev/null \

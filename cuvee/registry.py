@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow.artifacts
@@ -126,15 +126,16 @@ class Registry:
         Raises:
             IntegrityError: the run has no such file.
         """
-        try:
-            with self._answering():
-                copied = mlflow.artifacts.download_artifacts(
-                    run_id=version.run_id, artifact_path=name, dst_path=str(folder), tracking_uri=self._uri
+        with self._answering():
+            # MLflow's download says the same of a file that is missing and of a server that is down.
+            logged = self._client.list_artifacts(version.run_id, PurePosixPath(name).parent.as_posix().strip("."))
+            if name not in {one.path for one in logged}:
+                raise IntegrityError(
+                    f"The run of {version.name} version {version.version} has no file {name}; train it again."
                 )
-        except (RestException, OSError) as error:
-            raise IntegrityError(
-                f"The run of {version.name} version {version.version} has no file {name}; train it again: {error}"
-            ) from error
+            copied = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=name, dst_path=str(folder), tracking_uri=self._uri
+            )
         return Path(copied)
 
     def promote(self, version: RegisteredVersion) -> None:

@@ -28,7 +28,7 @@ Estimator = Literal["blend", "extra_trees", "random_forest", "gradient_boosting"
 _MOST_LEAVES = 5_000
 """Of one tree: from here on more rows make leaves larger, so that a model of any table stays some tens of MB."""
 _BLEND = {"extra_trees": 0.6, "gradient_boosting": 0.2, "gradient_boosting_absolute": 0.2}
-"""Weights found on grouped 10-fold predictions of all wines; see docs/wine.md."""
+"""Set by trial on grouped 10-fold predictions of all wines; `benchmarks/wine.py` measures what comes of it."""
 
 
 class TrainingParams(BaseModel):

@@ -20,6 +20,8 @@ Split = Literal["train", "test"]
 Floats = npt.NDArray[np.float64]
 
 _MOST_TOLD = 10
+_LOWEST = np.array([*(feature.lowest for feature in FEATURES), 0.0])
+_HIGHEST = np.array([*(feature.highest for feature in FEATURES), 1.0])
 _BATCH_ROWS = 65_536
 
 _COLUMNS = [*FEATURE_NAMES, "colour", "quality", "copies", "observed_at", "group_id", "split"]
@@ -73,17 +75,16 @@ def check(inputs: Floats) -> None:
     Raises:
         InvalidInputError: naming the first few values out of their ranges, with row, column, bound and what came.
     """
-    low = np.array([feature.lowest for feature in FEATURES] + [0.0])
-    high = np.array([feature.highest for feature in FEATURES] + [1.0])
-    right = (inputs >= low) & (inputs <= high)
-    right[:, -1] &= np.isin(inputs[:, -1], (0, 1))
+    right = (inputs >= _LOWEST) & (inputs <= _HIGHEST)
+    right[:, -1] &= (inputs[:, -1] == 0) | (inputs[:, -1] == 1)
+    if right.all():
+        return
     ranges = [*(feature.range_text for feature in FEATURES), "0 (red) or 1 (white)"]
     wrong = [
         f"row {row}, {INPUT_COLUMNS[column]}: {inputs[row, column]:g} is outside {ranges[column]}"
         for row, column in np.argwhere(~right)[:_MOST_TOLD].tolist()
     ]
-    if wrong:
-        raise InvalidInputError("; ".join(wrong))
+    raise InvalidInputError("; ".join(wrong))
 
 
 def load(folder: Path, most_rows: int | None = None) -> Dataset:

@@ -84,7 +84,9 @@ def from_columns(columns: Mapping[str, Any]) -> Floats:
         raise InvalidInputError("All columns must have the same number of values, at least one.")
     if lengths.pop() > MOST_SAMPLES:
         raise TooLargeError(f"A request may have at most {MOST_SAMPLES} samples.")
-    inputs = np.column_stack([_numbers(name, given[name]) for name in INPUT_COLUMNS])
+    for name in INPUT_COLUMNS:
+        _check_numbers(name, given[name])
+    inputs = np.array([given[name] for name in INPUT_COLUMNS], dtype=np.float64).T.copy()
     dataset.check(inputs)
     return inputs
 
@@ -95,8 +97,8 @@ def _is_white(number: int, value: Any) -> float:
     return float(value == "white")
 
 
-def _numbers(name: str, values: list[Any]) -> Floats:
-    for number, value in enumerate(values):
-        if (isinstance(value, bool) and name != "is_white") or not isinstance(value, int | float):
-            raise InvalidInputError(f"row {number}, {name}: {value!r} is no number")
-    return np.array(values, dtype=np.float64)
+def _check_numbers(name: str, values: list[Any]) -> None:
+    allowed = {int, float, bool} if name == "is_white" else {int, float}
+    if not allowed.issuperset(map(type, values)):
+        number, value = next((n, v) for n, v in enumerate(values) if type(v) not in allowed)
+        raise InvalidInputError(f"row {number}, {name}: {value!r} is no number")

@@ -1,0 +1,157 @@
+"""The queue of predictions: a database that is down for a while costs no row, one that stays down refuses requests."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from cuvee.errors import NotReadyError
+from ml_service import recording, store
+from ml_service.inference import Predicted
+from ml_service.recording import Recorder
+from ml_service.routing import Route
+
+DOWN = sa.exc.OperationalError("insert", {}, Exception("server closed the connection"))
+
+
+class Model:
+    """Answers 1, 2, 3 ..."""
+
+    name, version = "wine-quality", 1
+
+    def answer(self, inputs: Any) -> Predicted:
+        quality = np.arange(len(inputs)) + 1.0
+        return Predicted(quality, quality - 1, quality + 1)
+
+
+class Database:
+    """Takes lines, or is down."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.lines: list[list[str]] = []
+
+    def write(self, _: object, lines: str) -> None:
+        if self.down:
+            raise DOWN
+        self.lines += [line.split("\t") for line in lines.splitlines()]
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    found = Database()
+    monkeypatch.setattr(store, "write", found.write)
+    monkeypatch.setattr(recording, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recording, "_FULL_SECONDS", 0.2)
+    monkeypatch.setattr(recording, "_CLOSING_SECONDS", 0.2)
+    return found
+
+
+def batch(rows: int = 1, shadow: Any = None) -> recording.Answered:
+    route: Any = Route(Model(), "champion", shadow)  # type: ignore[arg-type]
+    inputs = np.ones((rows, 12))
+    return recording.answered(7, route, inputs, Model().answer(inputs))
+
+
+def started(**options: Any) -> Recorder:
+    recorder = Recorder(None, **{"flush_seconds": 0.01, "most_rows": 10, **options})  # type: ignore[arg-type]
+    recorder.start()
+    return recorder
+
+
+async def answer(recorder: Recorder, rows: int = 1, shadow: Any = None) -> list[str]:
+    await recorder.reserve(rows)
+    one = batch(rows, shadow)
+    await recorder.add(one)
+    return [str(i) for i in one.ids]
+
+
+def test_a_row_has_what_was_asked_and_answered(database: Database) -> None:
+    recorder = started()
+    (own,) = asyncio.run(answer(recorder))
+    recorder.stop()
+
+    (line,) = database.lines
+    row = dict(zip(store.COLUMNS, line, strict=True))
+    assert (row["prediction_id"], row["key_id"], row["role"], row["shadow_of"]) == (own, "7", "champion", r"\N")
+    assert (row["quality"], row["low"], row["high"]) == ("1.0", "0.0", "2.0")
+    assert '"alcohol": 1.0' in row["sample"] and '"colour": "white"' in row["sample"]
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(row["predicted_at"])).total_seconds()) < 60
+
+
+def test_rows_outlive_a_database_that_is_down_and_come_once(database: Database) -> None:
+    database.down = True
+    recorder = started()
+    ids = [asyncio.run(answer(recorder))[0] for _ in range(5)]
+    time.sleep(0.1)
+    assert database.lines == []
+    database.down = False
+    recorder.stop()
+
+    assert [line[0] for line in database.lines] == ids
+
+
+def test_a_full_queue_holds_requests_back_and_then_refuses_them(database: Database) -> None:
+    database.down = True
+    recorder = started()
+    ids = asyncio.run(answer(recorder, rows=10))
+
+    with pytest.raises(NotReadyError, match="none are made"):
+        asyncio.run(answer(recorder))
+
+    async def later() -> list[str]:
+        asyncio.get_running_loop().call_later(0.05, setattr, database, "down", False)
+        return await answer(recorder)
+
+    ids += asyncio.run(later())
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
+
+
+def test_without_a_flush_time_the_answer_waits_for_its_row(database: Database) -> None:
+    recorder = started(flush_seconds=0.0)
+    (own,) = asyncio.run(answer(recorder))
+    assert [line[0] for line in database.lines] == [own]
+
+    database.down = True
+    with pytest.raises(NotReadyError):
+        asyncio.run(answer(recorder))
+    recorder.stop()
+
+
+def test_flushing_does_not_wait_for_the_flush_time(database: Database) -> None:
+    recorder = started(flush_seconds=60.0)
+
+    async def both() -> None:
+        await answer(recorder)
+        await recorder.flush()
+        assert len(database.lines) == 1
+        await recorder.flush()
+
+    asyncio.run(both())
+    recorder.stop()
+
+
+def test_what_a_stop_cannot_write_is_said_in_the_log(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    database.down = True
+    recorder = started()
+    asyncio.run(answer(recorder, rows=3))
+    recorder.stop()
+
+    assert any("3 predictions that were answered are lost" in message for message in caplog.messages)
+
+
+def test_a_shadow_stands_beside_its_answer_and_its_failing_harms_nobody(database: Database) -> None:
+    recorder = started()
+    ids = asyncio.run(answer(recorder, 2, Model()))
+    ids += asyncio.run(answer(recorder, 1, SimpleNamespace(answer=None)))
+    recorder.stop()
+
+    rows = [dict(zip(store.COLUMNS, line, strict=True)) for line in database.lines]
+    assert [row["role"] for row in rows] == ["champion", "shadow", "champion", "shadow", "champion"]
+    assert [row["shadow_of"] for row in rows if row["role"] == "shadow"] == ids[:2]
