@@ -16,9 +16,9 @@ says which rows and why; mend the CSV and clear the task. The champion stays. Ev
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 
+from cuvee_airflow.approval import RecordedApproval
 from cuvee_airflow.retries import RETRIES
 
 WINE_FEATURES = Asset("wine_features")
@@ -113,7 +113,7 @@ def train_wine():
     def needs_approval(waiting):
         return waiting
 
-    ask_approval = ApprovalOperator(
+    ask_approval = RecordedApproval(
         task_id="ask_approval",
         subject="Serve version {{ ti.xcom_pull(task_ids='decide_promotion', key='version') }} of wine-quality?",
         body="{{ ti.xcom_pull(task_ids='decide_promotion', key='evidence') }}",
@@ -123,26 +123,20 @@ def train_wine():
         doc_md="Wait for somebody's yes or no; no answer in five days is a no.",
     )
 
-    # A no skips what stands directly behind the operator; this takes the skip, so that a no is settled too.
-    @task(doc_md="Green after a yes, skipped after a no.")
-    def approved():
-        pass
-
     @task(
         multiple_outputs=True,
-        trigger_rule="none_failed",
         outlets=[WINE_CHAMPION],
         doc_md="Record the answer, and serve the version if it was yes.",
     )
-    def settle_promotion(decided):
+    def settle_promotion(decided, answer):
         from ml_service import pipeline
 
-        answer = get_current_context()["ti"].xcom_pull(task_ids="ask_approval")
         return pipeline.settle_promotion(decided, answer)
 
     features = prepare_features(collect_observations())
     decided = decide_promotion(train_candidate(features), features)
-    needs_approval(decided["waiting"]) >> ask_approval >> approved() >> settle_promotion(decided)
+    needs_approval(decided["waiting"]) >> ask_approval
+    settle_promotion(decided, ask_approval.output)
 
 
 train_wine()

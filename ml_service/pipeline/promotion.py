@@ -52,7 +52,7 @@ def settle_promotion(decided: Receipt, answer: Receipt | None, settings: Setting
 
     Args:
         decided: receipt of `decide_promotion`.
-        answer: what Airflow's ApprovalOperator returned: chosen_options, params_input, responded_by_user.
+        answer: what Airflow's approval form returned: chosen_options, params_input, responded_by_user.
         settings: of this stack.
 
     Returns:
