@@ -75,7 +75,7 @@ def test_a_rollback_is_served_and_a_person_may_refuse_what_is_proven_better(stac
 
     # Settings are read when the stack starts.
     stack.command("down")
-    stack.environment["CUVEE_WINE_APPROVAL"] = "human"
+    stack.environment |= {"CUVEE_WINE_APPROVAL": "human", "COLUMNS": "250"}
     stack.up()
     since = datetime.now(UTC)
     run = stack.airflow.trigger("train_wine", {"estimator": "extra_trees", "n_estimators": 20})

@@ -31,7 +31,9 @@ SEEDS = 20
 
 @pytest.fixture
 def champion(wine_settings: Settings, engine: sa.Engine, features: dict[str, Any]) -> ServedModel:
-    candidate = pipeline.train_candidate(features, "first", {"n_estimators": 60}, wine_settings)
+    candidate = pipeline.train_candidate(
+        features, "first", {"estimator": "extra_trees", "n_estimators": 60}, wine_settings
+    )
     assert pipeline.decide_promotion(candidate, features, wine_settings)["promoted"]
     registry = Registry(wine_settings.resolved_mlflow_uri)
     return inference.load(registry, registry.version(MODEL_NAME, candidate["version"]))
