@@ -14,11 +14,10 @@ goes on. Running it again is always safe: one run writes one row.
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
+from cuvee_airflow.assets import WINE_DRIFT
 from cuvee_airflow.retries import RETRIES
-
-WINE_DRIFT = Asset("wine_drift")
 
 
 @dag(

@@ -1,7 +1,8 @@
 """Rows of predictions on their way to the record: a bounded queue, and a thread that writes many in one transaction.
 
 A prediction is answered once it is in the queue. What a killed process loses is what was answered within the last
-`flush_seconds`, and never more than `most_rows`; with `flush_seconds` 0 answers wait for their rows.
+`flush_seconds` or, while the database is down, since then, and never more than `most_rows`; with `flush_seconds` 0
+answers wait for their rows.
 """
 
 import asyncio
@@ -121,14 +122,21 @@ class Recorder(threading.Thread):
     def run(self) -> None:
         while taken := self._take():
             rows = sum(len(batch.ids) for batch in taken)
+            lost: Exception | None = None
             try:
                 self._write("".join(map(_lines, taken)), rows)
-            finally:
-                with self._changed:
-                    self._rows -= rows
-                    done, self._writing = self._writing, None
-                assert done is not None
+            except Exception as error:
+                # Whatever it is: the rows of others must still be written.
+                lost = error
+                log.critical("%d predictions that were answered are lost: %s", rows, error, exc_info=error)
+            with self._changed:
+                self._rows -= rows
+                done, self._writing = self._writing, None
+            assert done is not None
+            if lost is None:
                 done.set_result(None)
+            else:
+                done.set_exception(lost)
 
     def _take(self) -> list[Answered]:
         """All that waits, once the first of it has waited long enough; nothing: it is time to end."""
@@ -151,8 +159,7 @@ class Recorder(threading.Thread):
                     log.error("%d predictions wait for the database: %s", rows, str(error).strip())
                 told = True
                 if self._stop_at is not None and time.monotonic() > self._stop_at:
-                    log.critical("%d predictions that were answered are lost: %s", rows, str(error).strip())
-                    return
+                    raise
                 time.sleep(_RETRY_SECONDS)
 
 
@@ -161,6 +168,8 @@ async def _done(written: Future[None]) -> None:
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(written)), _FULL_SECONDS)
     except TimeoutError as error:
         raise NotReadyError("The database does not answer in time. Try again shortly.") from error
+    except Exception as error:
+        raise NotReadyError("The prediction could not be recorded; the service's log says why.") from error
 
 
 def _lines(batch: Answered) -> str:

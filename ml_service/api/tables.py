@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ml_service.api.schemas import MOST_SAMPLES
 from ml_service.dataset import Floats
 from ml_service.wine import COLOURS, FEATURE_NAMES, INPUT_COLUMNS
 
+_LARGEST = sys.float_info.max
 _FORMS = "dataframe_split, dataframe_records, instances, inputs"
 
 
@@ -30,7 +32,7 @@ def from_invocation(body: bytes) -> Floats:
     """One of MLflow's four JSON forms. Raises InvalidInputError, TooLargeError."""
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"This is no JSON: {error}.") from error
     forms = [form for form in _FORMS.split(", ") if isinstance(found, dict) and form in found]
     if len(forms) != 1:
@@ -86,7 +88,11 @@ def from_columns(columns: Mapping[str, Any]) -> Floats:
         raise TooLargeError(f"A request may have at most {MOST_SAMPLES} samples.")
     for name in INPUT_COLUMNS:
         _check_numbers(name, given[name])
-    inputs = np.array([given[name] for name in INPUT_COLUMNS], dtype=np.float64).T.copy()
+    try:
+        inputs = np.array([given[name] for name in INPUT_COLUMNS], dtype=np.float64).T.copy()
+    except OverflowError as error:
+        wrong = next(name for name in INPUT_COLUMNS if any(abs(value) > _LARGEST for value in given[name]))
+        raise InvalidInputError(f"{wrong}: a number is too large for any measurement.") from error
     dataset.check(inputs)
     return inputs
 

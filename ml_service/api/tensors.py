@@ -33,15 +33,16 @@ class Request:
     def __init__(self, json_bytes: int | None) -> None:
         """`json_bytes`: how many bytes of the body are JSON where binary tensors follow it; None: all."""
         self._json_bytes = json_bytes
-        self._body: dict[str, Any] = {}
+        self._id: dict[str, Any] = {}
+        self._wanted: list[tuple[str, bool]] = []
 
     def parse(self, body: bytes) -> Floats:
         """Inputs, shape (rows, 12). Raises InvalidInputError."""
         end = len(body) if self._json_bytes is None else self._json_bytes
         try:
             found = json.loads(body[:end])
-            self._body, sent = found, found["inputs"]
-            columns, rest = {}, body[end:]
+            sent, rest = found["inputs"], body[end:]
+            columns = {}
             for tensor in sent:
                 size = (tensor.get("parameters") or {}).get("binary_data_size")
                 data = tensor["data"] if size is None else rest[: int(size)]
@@ -52,8 +53,9 @@ class Request:
                 whole = np.array(flat, dtype=np.float64).reshape(-1, len(INPUT_COLUMNS))
                 columns = {name: whole[:, place].tolist() for place, name in enumerate(INPUT_COLUMNS)}
             # Before anything is predicted and recorded.
-            unknown = [one["name"] for one in found.get("outputs") or [] if one["name"] not in _OUTPUT_NAMES]
-        except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+            self._wanted, self._id = _wanted(found), {"id": found["id"]} if "id" in found else {}
+            unknown = [name for name, _ in self._wanted if name not in _OUTPUT_NAMES]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
             raise InvalidInputError(f"This is no inference request of the protocol: {error!r}.") from error
         if unknown:
             raise InvalidInputError(f"There is no output {unknown[0]!r}; there are {', '.join(_OUTPUT_NAMES)}.")
@@ -64,29 +66,30 @@ class Request:
         found = answered.found
         values: dict[str, Any] = {"quality": found.quality, "low": found.low, "high": found.high}
         ids = [str(one) for one in answered.ids]
-        asked = self._body.get("outputs") or [{"name": one} for one in _OUTPUT_NAMES]
-        everything_binary = bool((self._body.get("parameters") or {}).get("binary_data_output"))
         outputs: list[dict[str, Any]] = []
         blobs: list[bytes] = []
-        for wanted in asked:
-            is_id = wanted["name"] == "prediction_id"
-            output: dict[str, Any] = {
-                "name": wanted["name"],
-                "datatype": "BYTES" if is_id else "FP64",
-                "shape": [len(ids), 1],
-            }
-            if (wanted.get("parameters") or {}).get("binary_data", everything_binary):
-                blobs.append(_texts(ids) if is_id else values[wanted["name"]].astype("<f8").tobytes())
+        for wanted, binary in self._wanted:
+            is_id = wanted == "prediction_id"
+            output: dict[str, Any] = {"name": wanted, "datatype": "BYTES" if is_id else "FP64", "shape": [len(ids), 1]}
+            if binary:
+                blobs.append(_texts(ids) if is_id else values[wanted].astype("<f8").tobytes())
                 output["parameters"] = {"binary_data_size": len(blobs[-1])}
             else:
-                output["data"] = ids if is_id else values[wanted["name"]].tolist()
+                output["data"] = ids if is_id else values[wanted].tolist()
             outputs.append(output)
         body = {"model_name": name, "model_version": str(answered.route.model.version), "outputs": outputs}
-        told = to_json(body | ({"id": self._body["id"]} if "id" in self._body else {}))
+        told = to_json(body | self._id)
         if not blobs:
             return told, {"Content-Type": "application/json"}
         headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(told))}
         return told + b"".join(blobs), headers
+
+
+def _wanted(body: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Names of the outputs that are asked for, and whether each is to be binary."""
+    everything = bool((body.get("parameters") or {}).get("binary_data_output"))
+    asked = body.get("outputs") or [{"name": name} for name in _OUTPUT_NAMES]
+    return [(one["name"], bool((one.get("parameters") or {}).get("binary_data", everything))) for one in asked]
 
 
 def _values(tensor: dict[str, Any], data: Any) -> list[Any]:

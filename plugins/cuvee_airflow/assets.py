@@ -1,4 +1,4 @@
-"""Assets of the index, and the event that tells of a new base."""
+"""Assets that several DAGs share, and the event that tells of a new base of the index."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,8 @@ INDEX_GENERATION = Asset("index_generation")
 """Every published generation."""
 INDEX_BASE = Asset("index_base")
 """Generations whose base is new: the first one, and those that a delta was folded into."""
+WINE_DRIFT = Asset("wine_drift")
+"""`monitor_wine` asks for a retraining."""
 NEW_BASE = AssetAlias("index_base_of_a_run")
 """An outlet that gives an event of INDEX_BASE only where a task says so; a plain outlet would at every run."""
 

@@ -146,6 +146,21 @@ def test_what_a_stop_cannot_write_is_said_in_the_log(database: Database, caplog:
     assert any("3 predictions that were answered are lost" in message for message in caplog.messages)
 
 
+def test_a_row_that_cannot_be_written_at_all_is_said_and_stops_no_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = started(flush_seconds=0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "write", lambda *_: 1 / 0)
+        with pytest.raises(NotReadyError):
+            asyncio.run(answer(recorder, rows=10))
+
+    (own,) = asyncio.run(answer(recorder))
+    recorder.stop()
+    assert [line[0] for line in database.lines] == [own]
+    assert any("10 predictions that were answered are lost" in message for message in caplog.messages)
+
+
 def test_a_shadow_stands_beside_its_answer_and_its_failing_harms_nobody(database: Database) -> None:
     recorder = started()
     ids = asyncio.run(answer(recorder, 2, Model()))
