@@ -19,11 +19,10 @@ from datetime import timedelta
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 
 from cuvee_airflow.approval import RecordedApproval
-from cuvee_airflow.assets import WINE_DRIFT
+from cuvee_airflow.assets import WINE_CHAMPION, WINE_DRIFT
 from cuvee_airflow.retries import RETRIES
 
 WINE_FEATURES = Asset("wine_features")
-WINE_CHAMPION = Asset("wine_champion")
 
 
 @dag(

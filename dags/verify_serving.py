@@ -10,13 +10,14 @@ served. Mend the cause and clear the task; running it again is always safe.
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, dag, task
+from airflow.sdk import dag, task
 
+from cuvee_airflow.assets import INDEX_GENERATION, WINE_CHAMPION
 from cuvee_airflow.retries import RETRIES
 
 
 @dag(
-    schedule=Asset("index_generation") | Asset("wine_champion"),
+    schedule=INDEX_GENERATION | WINE_CHAMPION,
     catchup=False,
     max_active_runs=1,
     default_args=RETRIES,

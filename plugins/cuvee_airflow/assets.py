@@ -9,6 +9,8 @@ INDEX_GENERATION = Asset("index_generation")
 """Every published generation."""
 INDEX_BASE = Asset("index_base")
 """Generations whose base is new: the first one, and those that a delta was folded into."""
+WINE_CHAMPION = Asset("wine_champion")
+"""Every decision about a candidate, carried out."""
 WINE_DRIFT = Asset("wine_drift")
 """`monitor_wine` asks for a retraining."""
 NEW_BASE = AssetAlias("index_base_of_a_run")
