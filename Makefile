@@ -26,7 +26,8 @@ status: $(STAMP)
 	@$(BIN)/cuvee status
 
 test: check browser  ## Unit, integration and end-to-end tests (the last start a whole stack of their own).
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/integration
+	$(BIN)/pytest tests/e2e
 
 browser:  ## A Chromium, which the tests of the page drive.
 	@command -v "$${CUVEE_TEST_BROWSER:-chromium}" chromium-browser google-chrome >/dev/null \

@@ -1,5 +1,6 @@
 """Fixtures for several kinds of test: an embedded PostgreSQL with our schema, settings in a folder of their own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import sqlalchemy as sa
 from cuvee import migrations
 from cuvee.database import connect, metadata
 from cuvee.settings import Settings
+
+# Workers of pytest-xdist inherit a width, which rich would keep; a test that reads a table sets its own.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
