@@ -37,12 +37,20 @@ WINE_FEATURES = Asset("wine_features")
     params={
         "estimator": Param(
             "blend",
-            enum=["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge", "search"],
+            enum=[
+                "blend",
+                "extra_trees",
+                "random_forest",
+                "gradient_boosting",
+                "gaussian_process",
+                "ridge",
+                "search",
+            ],
             title="Estimator",
             description="A search tries all of them, with other parameters, and takes far longer.",
         ),
         "n_estimators": Param(
-            200,
+            120,
             type="integer",
             minimum=10,
             maximum=2000,
@@ -57,7 +65,7 @@ WINE_FEATURES = Asset("wine_features")
             description="Share of features tried at a split.",
             title="Features per split",
         ),
-        "min_samples_leaf": Param(2, type="integer", minimum=1, maximum=100, title="Least wines in a leaf"),
+        "min_samples_leaf": Param(1, type="integer", minimum=1, maximum=100, title="Least wines in a leaf"),
         "learning_rate": Param(
             0.08, type="number", exclusiveMinimum=0, maximum=1, title="Learning rate", description="Of boosting only."
         ),

@@ -25,8 +25,10 @@ TRUSTED_TYPES = (
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.utils._bunch.Bunch",
+    "ml_service.gaussian_process.GaussianProcess",
 )
-"""Beyond skops' own, what a forest, a boosting and a blend need. What a model asks to be trusted is not asked."""
+"""Beyond skops' own, what a forest, a boosting, a Gaussian process and a blend need. What a model asks
+to be trusted is not asked."""
 
 CHECKSUM_TAG = "cuvee.data_checksum"
 """On run and version: checksum of the feature table that the model was trained on."""

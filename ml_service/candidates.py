@@ -2,7 +2,8 @@
 
 What comes out, for whoever compiles it: a scikit-learn `Pipeline` whose last step `model` is a `Ridge` behind a
 `StandardScaler`, a `RandomForestRegressor`, an `ExtraTreesRegressor`, a `HistGradientBoostingRegressor` without
-categorical features, or a `VotingRegressor` of the last three with weights. Trees see the twelve inputs as they are.
+categorical features, our `GaussianProcess`, or a `VotingRegressor` of such with weights. Trees see the twelve inputs as
+they are.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,16 +20,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cuvee.errors import InvalidInputError
+from ml_service.gaussian_process import GaussianProcess
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-Estimator = Literal["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge"]
-
 _MOST_LEAVES = 5_000
 """Of one tree: from here on more rows make leaves larger, so that a model of any table stays some tens of MB."""
-_BLEND = {"extra_trees": 0.6, "gradient_boosting": 0.2, "gradient_boosting_absolute": 0.2}
-"""Set by trial on grouped 10-fold predictions of all wines; `benchmarks/wine.py` measures what comes of it."""
+_BLEND = {"extra_trees": 0.5, "gaussian_process": 0.5}
+"""Steps and curves err on other wines; `benchmarks/wine.py` measures what comes of it."""
 
 
 class TrainingParams(BaseModel):
@@ -36,10 +36,12 @@ class TrainingParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    estimator: Literal["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge", "search"] = "blend"
-    n_estimators: Annotated[int, Field(ge=10, le=2000)] = 200
+    estimator: Literal[
+        "blend", "extra_trees", "random_forest", "gradient_boosting", "gaussian_process", "ridge", "search"
+    ] = "blend"
+    n_estimators: Annotated[int, Field(ge=10, le=2000)] = 120
     max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
-    min_samples_leaf: Annotated[int, Field(ge=1, le=100)] = 2
+    min_samples_leaf: Annotated[int, Field(ge=1, le=100)] = 1
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
     alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     trials: Annotated[int, Field(ge=5, le=500)] = 20
@@ -62,15 +64,16 @@ def build(params: TrainingParams, rows: int = 0) -> Pipeline:
         return Pipeline([("scale", StandardScaler()), ("model", Ridge(alpha=params.alpha))])
     leaf = max(params.min_samples_leaf, rows // _MOST_LEAVES)
     if params.estimator == "blend":
-        members = [(name, _trees(name, params, leaf)) for name in _BLEND]
+        members = [(name, _member(name, params, leaf)) for name in _BLEND]
         return Pipeline([("model", VotingRegressor(members, weights=list(_BLEND.values())))])
-    return Pipeline([("model", _trees(params.estimator, params, leaf))])
+    return Pipeline([("model", _member(params.estimator, params, leaf))])
 
 
-def _trees(name: str, params: TrainingParams, leaf: int) -> Any:
-    if name.startswith("gradient_boosting"):
+def _member(name: str, params: TrainingParams, leaf: int) -> Any:
+    if name == "gaussian_process":
+        return GaussianProcess(random_state=params.seed)
+    if name == "gradient_boosting":
         return HistGradientBoostingRegressor(
-            loss="absolute_error" if name.endswith("absolute") else "squared_error",
             learning_rate=params.learning_rate,
             max_iter=max(1, params.n_estimators // 2),
             max_leaf_nodes=63,
@@ -91,14 +94,14 @@ def _trees(name: str, params: TrainingParams, leaf: int) -> Any:
 
 def suggest(trial: "Trial", params: TrainingParams) -> TrainingParams:
     """One point of the search space."""
-    names = ["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge"]
+    names = ["blend", "extra_trees", "random_forest", "gradient_boosting", "gaussian_process", "ridge"]
     estimator = trial.suggest_categorical("estimator", names)
     chosen: dict[str, Any] = {"estimator": estimator}
     if estimator == "ridge":
         chosen["alpha"] = trial.suggest_float("alpha", 1e-2, 1e3, log=True)
-    else:
+    elif estimator != "gaussian_process":
         chosen["max_features"] = trial.suggest_float("max_features", 0.2, 1.0)
         chosen["min_samples_leaf"] = trial.suggest_int("min_samples_leaf", 1, 20, log=True)
-    if estimator in ("blend", "gradient_boosting"):
+    if estimator == "gradient_boosting":
         chosen["learning_rate"] = trial.suggest_float("learning_rate", 0.01, 0.2, log=True)
     return params.model_copy(update=chosen)

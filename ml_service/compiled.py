@@ -1,4 +1,4 @@
-"""Compiled inference: the trees of a model in ONNX Runtime, its linear parts in numpy.
+"""Compiled inference: the trees of a model in ONNX Runtime, lines and Gaussian processes in numpy.
 
 Why not LightGBM's, XGBoost's or Treelite's predictor: docs/adr/0012-compiled-inference.md.
 """
@@ -32,6 +32,7 @@ class Compiled:
         self.parts = parts(model, columns)
         self._base = sum(part.base for part in self.parts)
         self._lines = [part for part in self.parts if part.slopes.any()]
+        self._posteriors = [(part, part.posterior) for part in self.parts if part.posterior is not None]
         self._forests = [(part, _session(part.trees, columns)) for part in self.parts if part.trees]
 
     def predict(self, inputs: Floats) -> Floats:
@@ -49,6 +50,8 @@ class Compiled:
         predicted = np.full(len(inputs), self._base)
         for part in self._lines:
             predicted += part.scaled(inputs) @ part.slopes
+        for part, posterior in self._posteriors:
+            predicted += part.weight * posterior.predict(part.scaled(inputs))
         for part, session in self._forests:
             predicted += session.run(None, {"x": part.seen_by_trees(inputs)})[0][:, 0]
         return predicted

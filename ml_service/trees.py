@@ -1,4 +1,4 @@
-"""A fitted scikit-learn model as plain arrays: linear parts and trees, what compiling and explaining start from."""
+"""A fitted model as plain arrays: lines, trees and Gaussian processes, what compiling and explaining start from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from cuvee.errors import IntegrityError
 from ml_service.dataset import Floats
+from ml_service.gaussian_process import GaussianProcess, Posterior
 
 Ints = npt.NDArray[np.int64]
 
@@ -45,7 +46,10 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """base + slopes · x + trees(x), for x = (inputs - centre) / scale; of the shape (12,) where they are arrays."""
+    """base + slopes · x + trees(x) + weight · posterior(x), for x = (inputs - centre) / scale.
+
+    Arrays have the shape (12,).
+    """
 
     base: float
     slopes: Floats
@@ -54,6 +58,8 @@ class Part:
     scale: Floats
     single: bool
     """Whether trees see x rounded to 32 bits, as scikit-learn's forests do."""
+    posterior: Posterior | None = None
+    weight: float = 1.0
 
     def scaled(self, inputs: Floats) -> Floats:
         return (inputs - self.centre) / self.scale
@@ -94,6 +100,9 @@ def _parts(model: Any, frame: _Frame) -> Iterator[Part]:
     elif isinstance(model, Ridge | LinearRegression | Lasso | ElasticNet):
         slopes = frame.weight * np.ravel(model.coef_)
         yield Part(frame.weight * float(np.ravel(model.intercept_)[0]), slopes, (), frame.centre, frame.scale, False)
+    elif isinstance(model, GaussianProcess):
+        none, place = np.zeros_like(frame.centre), (frame.centre, frame.scale)
+        yield Part(0.0, none, (), *place, single=False, posterior=model.posterior(), weight=frame.weight)
     else:
         base, trees, single = _forest(model)
         weighted = tuple(replace(tree, value=tree.value * frame.weight) for tree in trees)
@@ -123,7 +132,9 @@ def _forest(model: Any) -> tuple[float, list[Tree], bool]:
     if isinstance(model, HistGradientBoostingRegressor) and not model.is_categorical_:
         grown = [_grown(one.nodes) for (one,) in model._predictors]
         return float(np.ravel(model._baseline_prediction)[0]), grown, False
-    raise IntegrityError(f"A {type(model).__name__} cannot be compiled; serve a linear model, a forest or a boosting.")
+    raise IntegrityError(
+        f"A {type(model).__name__} cannot be compiled; serve a linear model, trees or a GaussianProcess."
+    )
 
 
 def _tree(fitted: DecisionTreeRegressor, factor: float) -> Tree:

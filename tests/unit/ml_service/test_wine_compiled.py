@@ -1,5 +1,7 @@
 """Compiled models answer as scikit-learn does, on every wine; explanations add up to the prediction."""
 
+from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from cuvee.errors import IntegrityError
 from ml_service.compiled import Compiled
 from ml_service.dataset import as_frame
 from ml_service.explanations import Explainer
+from ml_service.gaussian_process import GaussianProcess
 from ml_service.inference import check
 from tests.wine_versions import wines
 
@@ -32,7 +35,9 @@ MODELS: dict[str, Any] = {
     "trees of one leaf": RandomForestRegressor(3, min_samples_leaf=4000, random_state=0),
     "gradient boosting": GradientBoostingRegressor(n_estimators=20, random_state=0),
     "monotone boosting": HistGradientBoostingRegressor(max_iter=20, monotonic_cst=[0] * 10 + [1, 0], random_state=0),
-    "blend": VotingRegressor([("a", _forest), ("b", _scaled_boosting), ("c", Ridge())], weights=[3, 2, 1]),
+    "gaussian process": GaussianProcess(most_rows=700),
+    "scaled process": make_pipeline(StandardScaler(), GaussianProcess(most_rows=300)),
+    "blend": VotingRegressor([("a", _forest), ("b", _scaled_boosting), ("c", GaussianProcess(300))], weights=[3, 2, 1]),
 }
 
 
@@ -68,6 +73,34 @@ def test_an_explanation_of_a_single_split_is_what_shapley_values_are_by_hand() -
     assert found.base == pytest.approx([6.0, 6.0])
     assert found.contributions[:, 10] == pytest.approx([3.0, -1.0])
     assert found.contributions[:, :10] == pytest.approx(np.zeros((2, 10)))
+
+
+def test_an_explanation_of_a_gaussian_process_is_the_mean_over_all_orders_of_the_inputs() -> None:
+    fitted = GaussianProcess(most_rows=40).fit(as_frame(INPUTS), QUALITY)
+    posterior, wine = fitted.posterior(), INPUTS[5:6]
+    found = Explainer(Compiled(fitted, 12).parts, 12).explain(wine)
+    scaled = posterior.scaled(wine)[0]
+
+    def worth(known: frozenset[int]) -> float:
+        """With the other inputs drawn from the points, each by itself."""
+        total = posterior.mean
+        for number, power in ((0, 2), (1, 1)):
+            factors = np.ones(len(posterior.points))
+            for column, value in enumerate(scaled):
+                values = np.array([value]) if column in known else posterior.points[:, column]
+                far = np.abs(values[:, None] - posterior.points[:, column]) / posterior.length_scales[number, column]
+                factors *= np.exp(-(far**power) / power).mean(axis=0)
+            total += posterior.variances[number] * float(factors @ posterior.weights)
+        return total
+
+    others = [column for column in range(12) if column != 10]
+    by_hand = 0.0
+    for count in range(12):
+        for chosen in combinations(others, count):
+            share = 1 / (12 * comb(11, count))
+            by_hand += share * (worth(frozenset({*chosen, 10})) - worth(frozenset(chosen)))
+    assert found.base[0] == pytest.approx(worth(frozenset()))
+    assert found.contributions[0, 10] == pytest.approx(by_hand, abs=1e-12)
 
 
 @pytest.mark.parametrize("model", [KNeighborsRegressor(), make_pipeline(PolynomialFeatures(2), Ridge())])

@@ -55,7 +55,7 @@ def test_the_form_of_the_dag_has_the_bounds_of_the_parameters() -> None:
     [
         ({"n_estimators": 5}, "n_estimators: Input should be greater than or equal to 10, not 5"),
         ({"max_features": 0}, "max_features: Input should be greater than 0, not 0"),
-        ({"estimator": "svm"}, "'gradient_boosting', 'ridge' or 'search', not 'svm'"),
+        ({"estimator": "svm"}, "'gaussian_process', 'ridge' or 'search', not 'svm'"),
         ({"depth": 3}, "depth: Extra inputs are not permitted, not 3"),
     ],
 )
@@ -66,7 +66,9 @@ def test_a_wrong_parameter_is_named_with_what_came(params: dict[str, Any], told:
     assert told in str(refused.value)
 
 
-@pytest.mark.parametrize("estimator", ["blend", "extra_trees", "random_forest", "gradient_boosting", "ridge"])
+@pytest.mark.parametrize(
+    "estimator", ["blend", "extra_trees", "random_forest", "gradient_boosting", "gaussian_process", "ridge"]
+)
 def test_every_estimator_learns_what_the_baseline_cannot_and_predicts_on_one_thread(estimator: str) -> None:
     data = dataset(200)
     model = training.fit(training.TrainingParams(estimator=estimator, n_estimators=60, alpha=0.01), data)
