@@ -46,6 +46,11 @@ export function bytes(count) {
   return count < 1e6 ? `${Math.round(count / 1000)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
 
+/** With a capital at the start, but for such as pH. */
+export function capital(text) {
+  return /^[a-z][a-z]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+}
+
 export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
