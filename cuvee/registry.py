@@ -1,20 +1,23 @@
 """The MLflow model registry, as far as promotion and serving need it: versions and the alias `champion`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException, RestException
 
 from cuvee.errors import IntegrityError, NotFoundError, NotReadyError
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+_RUNS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class RegisteredVersion:
     run_id: str
     source: str
     tags: dict[str, str]
+    registered_at: datetime
 
     @property
     def uri(self) -> str:
@@ -110,6 +114,20 @@ class Registry:
             found = self._client.get_run(version.run_id)
         return TrainingRun(found.info.run_id, found.info.experiment_id, dict(found.data.metrics))
 
+    def metrics(self, versions: Sequence[RegisteredVersion]) -> dict[str, dict[str, float]]:
+        """Metrics of the versions' training runs, by run id; a run that was deleted is missing."""
+        run_ids = sorted({version.run_id for version in versions if version.run_id})
+        found: dict[str, dict[str, float]] = {}
+        with self._answering():
+            experiments = (
+                [one.experiment_id for one in self._client.search_experiments(ViewType.ALL)] if run_ids else []
+            )
+            for start in range(0, len(run_ids), _RUNS_AT_ONCE):
+                quoted = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + _RUNS_AT_ONCE])
+                runs = self._client.search_runs(experiments, f"attributes.run_id IN ({quoted})")
+                found |= {run.info.run_id: dict(run.data.metrics) for run in runs}
+        return found
+
     def download(self, version: RegisteredVersion, folder: Path) -> Path:
         """Copy the version's files into `folder`; where they are."""
         with self._answering():
@@ -166,4 +184,5 @@ def _version(found: Any) -> RegisteredVersion:
         str(found.run_id),
         str(found.source),
         {str(k): str(v) for k, v in found.tags.items()},
+        datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
     )

@@ -163,6 +163,7 @@ def _show(settings: Settings, console: Console, services: ServiceClient, keys: d
         ("Airflow", f"{airflow_url}   user admin, password {keys['AIRFLOW_PASSWORD']}"),
         ("MLflow", f"{settings.public_mlflow_url}   experiment wine-quality"),
         ("the page", f"{settings.public_rag_url}   ask, read, judge, send documents in; enter the API key once"),
+        ("wine page", f"{settings.public_ml_url}   move sliders, see the prediction and why, browse versions"),
         ("rag_service", f"{settings.public_rag_url}/docs"),
         ("ml_service", f"{settings.public_ml_url}/docs"),
         ("API key", keys["CUVEE_API_KEY"]),

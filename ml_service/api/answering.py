@@ -13,6 +13,7 @@ from cuvee.service import caller_of
 from ml_service import recording
 from ml_service.dataset import Floats
 from ml_service.explanations import Explanation
+from ml_service.inference import Predicted
 from ml_service.recording import Answered, Recorder
 from ml_service.routing import Route, Serving
 
@@ -25,8 +26,10 @@ MOST_EXPLAINED = 20
 Query = TypeVar("Query", bound=BaseModel)
 
 
-async def answer(request: Request, parse: Callable[[bytes], Floats], version: int | None = None) -> Answered:
-    """Check the key, parse, predict, record.
+async def answer(
+    request: Request, parse: Callable[[bytes], Floats], version: int | None = None, record: bool = True
+) -> Answered:
+    """Check the key, parse, predict, record; without `record` there is no row, and no challenger takes part.
 
     Raises:
         UnauthorizedError, ForbiddenError: the key.
@@ -37,18 +40,24 @@ async def answer(request: Request, parse: Callable[[bytes], Floats], version: in
     caller = await caller_of(request, "ml")
     body = await request.body()
     inputs = parse(body) if len(body) <= _LOOP_BYTES else await run_in_threadpool(parse, body)
-    route = await routed(request, version)
+    route = await routed(request, version, record)
+    if not record:
+        return recording.answered(caller.key_id, route, inputs, await _found(route, inputs))
     recorder: Recorder = request.app.state.recorder
     await recorder.reserve(len(inputs))
     try:
-        model = route.model
-        found = model.answer(inputs) if len(inputs) <= _LOOP_ROWS else await run_in_threadpool(model.answer, inputs)
+        found = await _found(route, inputs)
     except BaseException:
         recorder.release(len(inputs))
         raise
     answered = recording.answered(caller.key_id, route, inputs, found)
     await recorder.add(answered)
     return answered
+
+
+async def _found(route: Route, inputs: Floats) -> Predicted:
+    model = route.model
+    return model.answer(inputs) if len(inputs) <= _LOOP_ROWS else await run_in_threadpool(model.answer, inputs)
 
 
 def query(request: Request, asked: type[Query]) -> Query:
@@ -71,10 +80,11 @@ def query_parameters(asked: type[BaseModel]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in described.items()]
 
 
-async def routed(request: Request, version: int | None) -> Route:
+async def routed(request: Request, version: int | None, record: bool = True) -> Route:
     serving: Serving = request.app.state.serving
     if version is None:
-        return serving.route()
+        # A trial learns from its rows: what leaves none is no part of it.
+        return serving.route() if record else Route(serving.model, "champion")
     in_memory = serving.named(version)
     return in_memory if in_memory else await run_in_threadpool(serving.load_named, version)
 

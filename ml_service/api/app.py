@@ -15,7 +15,7 @@ from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
 from ml_service.api.drift_metrics import DriftMetrics
-from ml_service.api.routes import invocations, model, observations, open_inference, predict
+from ml_service.api.routes import features, invocations, model, observations, open_inference, page, predict
 from ml_service.api.schemas import Served, failing
 from ml_service.recording import Recorder
 from ml_service.routing import Serving
@@ -56,6 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(open_inference.router)
     app.include_router(observations.router)
     app.include_router(model.router)
+    app.include_router(features.router)
+    page.serve(app)
     # Routes are tried in their order: first those that are called thousands of times a second.
     hot = [route for route in app.router.routes if getattr(route, "path", "") in _HOT]
     app.router.routes[:] = hot + [route for route in app.router.routes if route not in hot]

@@ -1,5 +1,6 @@
 """What goes over the wire; every bound comes from the table in `ml_service.wine`."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -27,25 +28,7 @@ def _measured(name: str) -> Any:
 class Sample(BaseModel):
     """One wine."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {
-                "fixed_acidity": 7.4,
-                "volatile_acidity": 0.36,
-                "citric_acid": 0.3,
-                "residual_sugar": 2.1,
-                "chlorides": 0.07,
-                "free_sulfur_dioxide": 17,
-                "total_sulfur_dioxide": 42,
-                "density": 0.9952,
-                "ph": 3.3,
-                "sulphates": 0.78,
-                "alcohol": 12.1,
-                "colour": "red",
-            }
-        },
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": dict(wine.EXAMPLE)})
 
     fixed_acidity: Annotated[float, _measured("fixed_acidity")]
     volatile_acidity: Annotated[float, _measured("volatile_acidity")]
@@ -61,12 +44,44 @@ class Sample(BaseModel):
     colour: Literal["red", "white"]
 
 
+class FeatureDescription(BaseModel):
+    name: str
+    label: str
+    unit: str
+    lowest: float
+    highest: float
+    usual_lowest: Annotated[float, Field(description="98 of 100 wines of the table are not below")]
+    usual_highest: float
+    meaning: str
+
+    @classmethod
+    def of(cls, feature: wine.Feature) -> "FeatureDescription":
+        return cls(**asdict(feature), label=feature.csv_name)
+
+
+class FeaturesResponse(BaseModel):
+    """The table in `ml_service.wine`."""
+
+    features: list[FeatureDescription]
+    colours: list[str]
+    quality: FeatureDescription
+    interval_level: Annotated[float, Field(description="share of observed qualities meant to lie from low to high")]
+    example: Sample
+
+
 class VersionQuery(BaseModel):
     version: Annotated[int | None, Field(ge=1, description="a registered version instead of the champion")] = None
 
 
 class PredictQuery(VersionQuery):
     explain: Annotated[bool, Field(description="what each measurement adds, for up to 20 samples")] = False
+    record: Annotated[
+        bool,
+        Field(
+            description="false: trying out. No row, so no drift, no live error and no observation; prediction_id is "
+            "null, and a challenger takes no part"
+        ),
+    ] = True
 
 
 class PredictRequest(BaseModel):
@@ -83,7 +98,7 @@ class Explanation(BaseModel):
 
 
 class Prediction(BaseModel):
-    prediction_id: UUID
+    prediction_id: Annotated[UUID | None, Field(description="for `POST /observations`; null with record=false")]
     quality: Annotated[float, Field(description="expected median score of a blind tasting, 0 to 10 points")]
     low: Annotated[float, Field(description="lower end of the prediction interval")]
     high: float
@@ -96,7 +111,7 @@ class ModelName(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """Predictions in the order of the samples; each is a row of the record."""
+    """Predictions in the order of the samples; each is a row of the record, but for record=false."""
 
     predictions: list[Prediction]
     model: ModelName
@@ -134,7 +149,9 @@ class ObservationsResponse(BaseModel):
 
 class Version(BaseModel):
     version: int
+    registered_at: datetime
     aliases: list[str]
+    metrics: Annotated[dict[str, float], Field(description="of the training run, on wines it had not seen")]
     decision: Annotated[str | None, Field(description="promoted or not promoted")]
     reason: str | None
 

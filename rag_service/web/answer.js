@@ -1,7 +1,7 @@
 // One answer on the page: its sentences with their citations, its sources, and what its reader thinks of it.
 
 import * as api from "./api.js";
-import { el, plural, say, thumb } from "./dom.js";
+import { el, plural, say } from "./dom.js";
 import { openPassage } from "./reader.js";
 
 const REASONS = { up: "What was good about it?", down: "What is wrong with it?" };
@@ -150,4 +150,18 @@ async function documentChoice() {
 
 export function found(count) {
   return count ? `Reading ${plural(count, "passage")}…` : "Nothing found…";
+}
+
+const THUMB = "M7 10v11M3 11h4v10H3zM7 11l4.2-8c1.6 0 2.6 1.1 2.6 2.6V9.5h5.4a2 2 0 0 1 2 2.4l-1.5 7.5a2 2 0 0 1-2 1.6H7";
+
+/** A thumb, up or down. */
+function thumb(down) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  if (down) svg.classList.add("down");
+  path.setAttribute("d", THUMB);
+  svg.append(path);
+  return svg;
 }

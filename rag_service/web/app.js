@@ -1,21 +1,19 @@
-// The page that people use: where things are, the visitor's key, and the keyboard.
+// The page that people use: where things are, and the keyboard.
 
 import * as api from "./api.js";
 import * as ask from "./ask.js";
 import * as documents from "./documents.js";
 import { $, notice } from "./dom.js";
+import { startKey } from "./key.js";
 import * as reader from "./reader.js";
 
 function start() {
-  api.whenKeyRefused((message) => askForKey(message));
   ask.start();
   documents.start();
   reader.start();
-  keyDialog();
   addEventListener("hashchange", route);
   addEventListener("keydown", shortcuts);
-  if (api.key.get()) route();
-  else askForKey();
+  startKey({ check: api.topics, enter: route, forget: ask.clear });
 }
 
 /** `#/`, `#/questions/<id>`, `#/documents`, `#/documents/<id>?start=&end=&page=` */
@@ -61,41 +59,6 @@ function shortcuts(event) {
     show("ask");
     $("question").focus();
   }
-}
-
-function askForKey(message = "") {
-  $("key-problem").textContent = message;
-  $("key-problem").hidden = !message;
-  $("key-forget").hidden = !api.key.get();
-  $("key-cancel").hidden = !api.key.get();
-  $("key").value = "";
-  if (!$("key-dialog").open) $("key-dialog").showModal();
-  $("key").focus();
-}
-
-function keyDialog() {
-  $("key-button").addEventListener("click", () => askForKey());
-  $("key-cancel").addEventListener("click", () => $("key-dialog").close());
-  $("key-dialog").addEventListener("cancel", (event) => api.key.get() || event.preventDefault());
-  $("key-forget").addEventListener("click", () => {
-    api.key.forget();
-    ask.clear();
-    askForKey();
-  });
-  $("key-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const before = api.key.get();
-    api.key.keep($("key").value.trim());
-    try {
-      await api.topics();
-      $("key-dialog").close();
-      route();
-    } catch (error) {
-      if (before) api.key.keep(before);
-      else api.key.forget();
-      askForKey(error.message);
-    }
-  });
 }
 
 start();

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { answerElements, found } from "./answer.js";
 import { $, ago, el, exactly, plural, say } from "./dom.js";
+import { Problem } from "./service.js";
 
 const MOST_TURNS = 20;
 const MOST_TURN_CHARS = 4000;
@@ -154,7 +155,7 @@ async function follow(turn, body, signal) {
       return data;
     }
   }
-  throw new api.Problem(0, "unreachable", "The answer broke off. Ask again.");
+  throw new Problem(0, "unreachable", "The answer broke off. Ask again.");
 }
 
 function addTurn(question) {

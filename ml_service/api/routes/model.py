@@ -30,17 +30,21 @@ def _trial(challenger: Challenger) -> Trial:
     return Trial(version=challenger.model.version, mode=mode, weight=challenger.weight)
 
 
-@router.get("/versions", summary="Every registered version, with aliases and what was decided about it")
+@router.get("/versions", summary="Every registered version: since when, aliases, metrics, what was decided about it")
 def versions(_: CallerDep, serving: ServingDep) -> VersionsResponse:
     aliases = serving.registry.aliases(MODEL_NAME)
+    found = serving.registry.versions(MODEL_NAME)
+    metrics = serving.registry.metrics(found)
     return VersionsResponse(
         versions=[
             Version(
                 version=one.version,
+                registered_at=one.registered_at,
                 aliases=sorted(alias for alias, number in aliases.items() if number == one.version),
+                metrics=metrics.get(one.run_id, {}),
                 decision=one.tags.get("cuvee.decision"),
                 reason=one.tags.get("cuvee.reason"),
             )
-            for one in serving.registry.versions(MODEL_NAME)
+            for one in found
         ]
     )

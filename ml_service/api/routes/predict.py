@@ -1,6 +1,8 @@
 """`POST /predict`. Body and answer are read and written as bytes: thousands of requests a second come this way."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -38,9 +40,11 @@ def _body_schema() -> dict[str, Any]:
 )
 async def predict(request: Request) -> Response:
     asked = answering.query(request, PredictQuery)
-    answered = await answering.answer(request, parse_explained if asked.explain else parse, asked.version)
+    parser = parse_explained if asked.explain else parse
+    answered = await answering.answer(request, parser, asked.version, asked.record)
     explanation = await answering.explained(answered) if asked.explain else None
-    return Response(_body(answered, explanation), media_type="application/json")
+    ids = answered.ids if asked.record else [None] * len(answered.ids)
+    return Response(_body(answered, ids, explanation), media_type="application/json")
 
 
 def parse(body: bytes) -> Floats:
@@ -61,9 +65,9 @@ def parse_explained(body: bytes) -> Floats:
     return inputs
 
 
-def _body(answered: Answered, explanation: Explanation | None) -> bytes:
+def _body(answered: Answered, ids: Sequence[UUID | None], explanation: Explanation | None) -> bytes:
     found, model = answered.found, answered.route.model
-    columns = (answered.ids, found.quality.tolist(), found.low.tolist(), found.high.tolist())
+    columns = (ids, found.quality.tolist(), found.low.tolist(), found.high.tolist())
     predictions = [
         {"prediction_id": one, "quality": quality, "low": low, "high": high}
         for one, quality, low, high in zip(*columns, strict=True)

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from cuvee.database import observed_qualities, predictions
 from cuvee.settings import Settings
 from ml_service.api import app as service
 from ml_service.dataset import as_frame, encode
-from ml_service.wine import FEATURE_NAMES, INPUT_COLUMNS, MODEL_NAME
+from ml_service.wine import FEATURE_NAMES, FEATURES, INPUT_COLUMNS, MODEL_NAME
 from tests.integration.conftest import free_port
 from tests.integration.ml_service.test_wine_service import RED, WHITE, alias, forest, promote, rows, wait_until
 from tests.wine_versions import INTERVALS, register
@@ -235,6 +236,45 @@ def test_a_challenger_is_scored_in_shadow_then_answers_as_a_canary(
     assert rows(engine, 3)[-1].role == "canary"
     listed = http.get("/versions").json()["versions"]
     assert [(one["version"], one["aliases"]) for one in listed] == [(2, ["challenger"]), (1, ["champion"])]
+
+    # And what is only tried is no part of the trial, and leaves no row
+    asked = {"samples": [RED, WHITE]}
+    tried = http.post("/predict?record=false&explain=true", json=asked).json()
+    named = http.post("/predict?record=false&version=2", json=asked).json()
+    many = http.post("/predict?record=false", json={"samples": [RED] * 200}).json()
+    assert [one["model"]["version"] for one in (tried, named, many)] == [1, 2, 1]
+    told = tried["predictions"] + named["predictions"] + many["predictions"]
+    assert {one["prediction_id"] for one in told} == {None}
+    assert tried["predictions"][0]["quality"] == answer["predictions"][0]["quality"]
+    assert tried["predictions"][0]["explanation"]["base"] > 0
+    last = http.post("/predict?version=1", json={"samples": [WHITE]}).json()["predictions"][0]["prediction_id"]
+    assert [str(row.prediction_id) for row in rows(engine, 4)][3:] == [last]
+
+
+def test_versions_are_listed_with_their_metrics_and_the_time_they_were_registered(
+    http: httpx.Client, wine_settings: Settings, model: Pipeline
+) -> None:
+    before = datetime.now(UTC)
+    register(wine_settings.resolved_mlflow_uri, model)
+
+    newest, first = http.get("/versions").json()["versions"]
+
+    assert (newest["version"], newest["aliases"], newest["metrics"]) == (2, [], {"rmse": 0.7})
+    assert (first["version"], first["aliases"], first["metrics"]) == (1, ["champion"], {"rmse": 0.7})
+    times = [datetime.fromisoformat(one["registered_at"]) for one in (first, newest)]
+    assert times[0] < before - timedelta(milliseconds=1) and before - timedelta(milliseconds=1) <= times[1]
+    assert times[1] <= datetime.now(UTC)
+
+
+def test_the_features_are_told_as_the_table_has_them_and_the_example_is_predicted(http: httpx.Client) -> None:
+    told = http.get("/features").json()
+
+    assert [(one["name"], one["label"], one["unit"], one["lowest"], one["highest"]) for one in told["features"]] == [
+        (one.name, one.csv_name, one.unit, one.lowest, one.highest) for one in FEATURES
+    ]
+    assert (told["colours"], told["quality"]["highest"], told["interval_level"]) == (["red", "white"], 10, 0.9)
+    assert http.post("/predict?record=false", json={"samples": [told["example"]]}).status_code == 200
+    assert http.get("/features", headers={"Authorization": ""}).status_code == 401
 
 
 def test_observations_are_recorded_replaced_or_unknown_each_by_itself(http: httpx.Client, engine: sa.Engine) -> None:

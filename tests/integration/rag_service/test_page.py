@@ -1,19 +1,18 @@
 """The page in a real browser, served by the real app: ask, read what is cited, judge, send in, fail, try again."""
 
-import os
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from cuvee.database import answer_feedback, questions
 from cuvee.settings import Settings
 from rag_service.answers.answerer import Answer, Sentence, Source, Versions
 from rag_service.feedback import log
+from tests.integration.browser import chromium, visitor
 from tests.integration.rag_service.conftest import KEY
 from tests.integration.rag_service.live import document, document_id, pdf, served, set_document, shelve
 from tests.integration.rag_service.serving import LIBRARY, build, passages, publish
@@ -23,33 +22,12 @@ pytestmark = pytest.mark.integration
 QUESTION = "When does the cellar museum open?"
 OPENS = "It opens on the first Sunday of March, from ten to four."
 OFF_TOPIC = "Who won the football world cup in 1998?"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def executable() -> str:
-    named = os.environ.get("CUVEE_TEST_BROWSER")
-    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        pytest.fail(
-            "The page is tested in Chromium: install it (apt install chromium), or name one in CUVEE_TEST_BROWSER."
-        )
-    return found
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -67,27 +45,8 @@ def address(engine: sa.Engine, settings: Settings, key_id: int) -> Iterator[str]
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """A fresh browser profile at an address of the page; whatever the page complains of fails the test."""
-    contexts, complaints = [], []
-
-    def start(place: str = "", key: str | None = KEY, **options: object) -> Page:
-        context = browser.new_context(**options)  # type: ignore[arg-type]
-        contexts.append(context)
-        if key:
-            context.add_init_script(f"globalThis.localStorage?.setItem('cuvee.key', '{key}')")
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None
-        )
-        page.goto(f"{address}/{place}")
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with visitor(browser, address, KEY) as start:
+        yield start
 
 
 def ask(page: Page, question: str) -> Locator:

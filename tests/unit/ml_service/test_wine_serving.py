@@ -1,5 +1,7 @@
 """What is served when MLflow, or a new champion, fails: the last good model."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cuvee.errors import CuveeError, IntegrityError, NotFoundError, NotReadyError
@@ -7,6 +9,8 @@ from cuvee.registry import RegisteredVersion
 from ml_service import inference, routing
 from ml_service.inference import ServedModel
 from ml_service.routing import Serving
+
+REGISTERED_AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class FakeRegistry:
@@ -32,7 +36,7 @@ class FakeRegistry:
 
 def version(number: int, **tags: str) -> RegisteredVersion:
     named = {f"cuvee.challenger_{name}": value for name, value in tags.items()}
-    return RegisteredVersion("wine-quality", number, f"run-{number}", "", named)
+    return RegisteredVersion("wine-quality", number, f"run-{number}", "", named, REGISTERED_AT)
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def test_a_version_number_that_comes_again_with_another_run_is_another_model(reg
     serving = Serving(registry)  # type: ignore[arg-type]
     registry.now = version(1)
     serving.refresh()
-    registry.now = RegisteredVersion("wine-quality", 1, "run-of-a-new-registry", "", {})
+    registry.now = RegisteredVersion("wine-quality", 1, "run-of-a-new-registry", "", {}, REGISTERED_AT)
     serving.refresh()
 
     assert serving.model.identity == "1@run-of-a-new-registry"

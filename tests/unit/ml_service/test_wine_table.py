@@ -33,6 +33,15 @@ def test_every_row_of_the_real_table_is_within_the_ranges(colour: str, count: in
     assert list(found[0]) == [feature.csv_name for feature in wine.FEATURES] + ["quality"]
 
 
+@pytest.mark.parametrize("feature", (*wine.FEATURES, wine.QUALITY), ids=lambda feature: feature.name)
+def test_98_of_100_wines_lie_in_the_usual_range_and_not_all_do(feature: wine.Feature) -> None:
+    values = [float(row[feature.csv_name]) for colour in wine.COLOURS for row in rows(colour)]
+
+    usual = sum(feature.usual_lowest <= value <= feature.usual_highest for value in values) / len(values)
+    assert 0.98 <= usual < 1
+    assert feature.lowest <= feature.usual_lowest < feature.usual_highest <= feature.highest
+
+
 def test_a_model_gets_the_eleven_features_in_the_order_of_the_table_and_then_the_colour() -> None:
     assert (
         *("fixed_acidity", "volatile_acidity", "citric_acid", "residual_sugar", "chlorides", "free_sulfur_dioxide"),

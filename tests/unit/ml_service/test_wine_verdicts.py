@@ -132,7 +132,7 @@ def test_when_a_retraining_is_asked_for(now: Verdict, earlier: list[Earlier], as
 
 
 def test_the_report_shows_verdict_reasons_every_column_and_a_plot_and_escapes_what_it_quotes() -> None:
-    version = RegisteredVersion("wine <b>", 3, "run", "source", {})
+    version = RegisteredVersion("wine <b>", 3, "run", "source", {}, NOW)
 
     page = html(version, PROFILE, window(moved=2.0), replace(STRONG, reasons=("a < b",)), "Asked.", LIMITS)
 

@@ -14,20 +14,6 @@ export function el(tag, properties = {}, ...children) {
   return made;
 }
 
-const THUMB = "M7 10v11M3 11h4v10H3zM7 11l4.2-8c1.6 0 2.6 1.1 2.6 2.6V9.5h5.4a2 2 0 0 1 2 2.4l-1.5 7.5a2 2 0 0 1-2 1.6H7";
-
-/** A thumb, up or down. */
-export function thumb(down) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  if (down) svg.classList.add("down");
-  path.setAttribute("d", THUMB);
-  svg.append(path);
-  return svg;
-}
-
 /** Read out by screen readers, without moving anything. */
 export function say(text) {
   $("live").textContent = text;
@@ -58,6 +44,11 @@ export function exactly(iso) {
 export function bytes(count) {
   if (count < 1000) return `${count} bytes`;
   return count < 1e6 ? `${Math.round(count / 1000)} kB` : `${(count / 1e6).toFixed(1)} MB`;
+}
+
+/** With a capital at the start, but for such as pH. */
+export function capital(text) {
+  return /^[a-z][a-z]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
 }
 
 export function plural(count, one, many = `${one}s`) {
