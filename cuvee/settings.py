@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
     """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
 
-    wine_margin: Annotated[float, Field(ge=0)] = 0.005
+    wine_margin: Annotated[float, Field(ge=0)] = 0.015
     """Least gain, in squared quality points, that must be proven before a wine model is promoted."""
     wine_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of that proof."""
