@@ -6,7 +6,6 @@ answers wait for their rows.
 """
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -18,6 +17,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import psycopg2
 import sqlalchemy as sa
+from pydantic_core import to_json
 
 from cuvee.errors import NotReadyError
 from ml_service import store
@@ -177,7 +177,7 @@ def _lines(batch: Answered) -> str:
     found, shadow = batch.found, _shadowed(batch)
     lines = []
     for number, (prediction_id, inputs) in enumerate(zip(batch.ids, batch.inputs.tolist(), strict=True)):
-        sample = json.dumps(dict(zip(FEATURE_NAMES, inputs, strict=False)) | {"colour": COLOURS[int(inputs[-1])]})
+        sample = to_json(dict(zip(FEATURE_NAMES, inputs, strict=False)) | {"colour": COLOURS[int(inputs[-1])]}).decode()
         lines.append(_line(batch, batch.route, sample, found, number, prediction_id, None))
         if shadow is not None:
             lines.append(_line(batch, batch.route, sample, shadow, number, uuid4(), prediction_id))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,16 @@ class Part:
     posterior: Posterior | None = None
     weight: float = 1.0
 
+    @cached_property
+    def _is_scaled(self) -> bool:
+        return bool(self.centre.any() or (self.scale != 1).any())
+
     def scaled(self, inputs: Floats) -> Floats:
         return (inputs - self.centre) / self.scale
 
     def seen_by_trees(self, inputs: Floats) -> Floats:
         """The x that splits are compared with, C-contiguous."""
-        x = self.scaled(inputs) if self.centre.any() or (self.scale != 1).any() else inputs
+        x = self.scaled(inputs) if self._is_scaled else inputs
         return np.ascontiguousarray(x.astype(np.float32) if self.single else x, dtype=np.float64)
 
 

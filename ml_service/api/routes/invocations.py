@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from cuvee.service import route_telling
+from cuvee.service import RawRoute, route_telling
 from ml_service.api import answering, tables
 from ml_service.api.schemas import VersionQuery
 
@@ -17,7 +17,7 @@ def _as_mlflow_tells(status: int, message: str) -> tuple[int, dict[str, Any]]:
     return status, {"error_code": code, "message": message}
 
 
-router = APIRouter(tags=["MLflow"], route_class=route_telling(_as_mlflow_tells))
+router = APIRouter(tags=["MLflow"], route_class=route_telling(_as_mlflow_tells, RawRoute))
 
 _BODY = {
     "required": True,
@@ -36,7 +36,7 @@ _BODY = {
 
 
 @router.get("/ping", summary="MLflow's question whether the server lives")
-async def ping() -> Response:
+async def ping(_: Request) -> Response:
     return Response("\n", media_type="application/json")
 
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from cuvee.service import RawRoute
 from ml_service.api import answering
 from ml_service.api.schemas import PredictQuery, PredictRequest, PredictResponse, Sample
 from ml_service.dataset import Floats
@@ -17,7 +18,7 @@ from ml_service.explanations import Explanation
 from ml_service.recording import Answered
 from ml_service.wine import FEATURE_NAMES
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(tags=["predictions"], route_class=RawRoute)
 
 
 def _body_schema() -> dict[str, Any]:
