@@ -81,6 +81,12 @@ def test_executors_get_every_setting_that_is_no_secret() -> None:
     assert expected <= set(_SERVICES["spark-worker"]["environment"])
 
 
+@pytest.mark.parametrize("name", ["wine", "golden"])
+def test_tasks_see_the_data_that_comes_with_the_project(name: str) -> None:
+    assert (PROJECT_DIR / "data" / name).is_dir()
+    assert f"./data/{name}:/var/lib/cuvee/data/{name}:ro" in _SERVICES["airflow-scheduler"]["volumes"]
+
+
 def test_the_example_of_env_names_every_setting_and_no_other() -> None:
     in_example = set(re.findall(r"^#?(CUVEE_\w+)=", _EXAMPLE, re.MULTILINE))
     fields = set(Settings.model_fields) - _ADDRESSES - {"home", "objects_url"}
