@@ -216,6 +216,12 @@ class Settings(BaseSettings):
         return own if own.is_dir() else PROJECT_DIR / "data" / "wine"
 
     @property
+    def golden_dir(self) -> Path:
+        """Questions with their answers: the home's own `data/golden` if there is one, else the project's."""
+        own = self.data_dir / "golden"
+        return own if own.is_dir() else PROJECT_DIR / "data" / "golden"
+
+    @property
     def postgres_dir(self) -> Path:
         return self.data_dir / "postgres"
 

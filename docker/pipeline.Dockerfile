@@ -33,7 +33,7 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
 RUN groupadd --gid 10001 cuvee \
  && useradd --uid 10001 --gid cuvee --home-dir /var/lib/cuvee --no-create-home --shell /usr/sbin/nologin cuvee \
  && install --directory --owner cuvee --group cuvee /var/lib/cuvee /var/lib/cuvee/airflow /var/lib/cuvee/secrets \
-      /var/lib/cuvee/data /var/lib/cuvee/data/inbox /var/lib/cuvee/data/wine \
+      /var/lib/cuvee/data /var/lib/cuvee/data/inbox /var/lib/cuvee/data/wine /var/lib/cuvee/data/golden \
       /var/lib/cuvee/logs /var/lib/cuvee/models
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     SPARK_HOME=/opt/venv/lib/python3.11/site-packages/pyspark \

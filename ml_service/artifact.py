@@ -1,6 +1,7 @@
 """What the files of a model version must be before anything is loaded from them, and proof that they work here."""
 
 import logging
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -9,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from cuvee.errors import IntegrityError
 from ml_service.dataset import Floats, as_frame
 from ml_service.intervals import Intervals
 from ml_service.wine import INPUT_COLUMNS
+
+# At its import skops asks every loaded module for each of SciPy's functions; in a task some are Airflow's old module
+# names, which warn of whatever they are asked for, in 1160 lines of the task's log.
+with warnings.catch_warnings(action="ignore", category=FutureWarning):
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 from cuvee import promotion
 from cuvee.database import single_writer
 from cuvee.errors import InvalidInputError, NotReadyError
-from cuvee.settings import PROJECT_DIR, Settings
+from cuvee.settings import Settings
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
 from rag_service.evaluation import corpus, golden, report, trial
@@ -32,7 +32,7 @@ from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
 
-SAMPLE = PROJECT_DIR / "data" / "golden" / "sample.json"
+SAMPLE = "sample.json"
 ARTEFACT = "index-weights"
 
 
@@ -54,7 +54,7 @@ def evaluate_index(path: Path | None = None, settings: Settings | None = None) -
         NotReadyError: nothing is published.
     """
     run = Run.begin(settings)
-    chosen = golden.load(path or SAMPLE)
+    chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
     with _bench(run, chosen) as (bench, about):
         known = _about_what_is_there(chosen, bench)
         found = _logged(run, chosen, list(bench.measure(known.cases)), about, bench.threshold)
@@ -70,7 +70,7 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
         NotReadyError: nothing is published.
     """
     run = Run.begin(settings)
-    chosen = golden.load(path or SAMPLE)
+    chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
     with _bench(run, chosen) as (bench, about):
         known = _about_what_is_there(chosen, bench)
         outcome = trial.trial(bench, known.cases, run.settings.least_answered_share)

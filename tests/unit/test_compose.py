@@ -11,6 +11,7 @@ from cuvee.settings import PROJECT_DIR, Settings
 from cuvee.stack import programs
 
 _TEXT = (PROJECT_DIR / "docker-compose.yml").read_text()
+_EXAMPLE = (PROJECT_DIR / ".env.example").read_text()
 _SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(_TEXT)["services"]
 _SECRETS = {
     "POSTGRES_PASSWORD",
@@ -33,6 +34,13 @@ _PLACES = {
     "API_AUTH__JWT_SECRET",
     "LOGGING__BASE_LOG_FOLDER",
 }
+_ADDRESSES = {"database_url", "mlflow_uri", "spark_url", "rag_url", "ml_url"} | {
+    f"public_{name}_url" for name in ("mlflow", "rag", "ml")
+}
+# Of one machine's stack: the images fix their home and their ports, and keep objects in the volume `data`.
+_LOCAL = {"home", "airflow_port", "mlflow_port", "rag_port", "ml_port", "spark_connect_port", "objects_url"}
+# The first API key goes to `init`, Spark's memory into a command line.
+_ELSEWHERE = {"api_key", "spark_driver_memory"}
 
 
 def test_every_secret_is_required_and_none_has_a_default() -> None:
@@ -58,7 +66,36 @@ def test_whatever_serves_others_has_a_health_check_and_a_memory_limit() -> None:
 
 @pytest.mark.parametrize("name", ["spark-master", "spark-worker", "spark-connect", "inbox-access"])
 def test_containers_that_open_other_peoples_files_get_no_secret(name: str) -> None:
-    assert not [secret for secret in _SECRETS if secret in str(_SERVICES[name])]
+    assert not [secret for secret in _SECRETS | {"CUVEE_ANSWER_API_KEY"} if secret in str(_SERVICES[name])]
+
+
+@pytest.mark.parametrize("name", ["airflow-scheduler", "airflow-triggerer", "rag_service", "ml_service"])
+def test_every_setting_reaches_what_reads_it(name: str) -> None:
+    expected = {f"CUVEE_{field.upper()}" for field in set(Settings.model_fields) - _LOCAL - _ELSEWHERE}
+    assert expected <= set(_SERVICES[name]["environment"])
+
+
+def test_executors_get_every_setting_that_is_no_secret() -> None:
+    secret = {"database_url", "answer_api_key"}
+    expected = {f"CUVEE_{field.upper()}" for field in set(Settings.model_fields) - _LOCAL - _ELSEWHERE - secret}
+    assert expected <= set(_SERVICES["spark-worker"]["environment"])
+
+
+@pytest.mark.parametrize("name", ["wine", "golden"])
+def test_tasks_see_the_data_that_comes_with_the_project(name: str) -> None:
+    assert (PROJECT_DIR / "data" / name).is_dir()
+    assert f"./data/{name}:/var/lib/cuvee/data/{name}:ro" in _SERVICES["airflow-scheduler"]["volumes"]
+
+
+def test_the_example_of_env_names_every_setting_and_no_other() -> None:
+    in_example = set(re.findall(r"^#?(CUVEE_\w+)=", _EXAMPLE, re.MULTILINE))
+    fields = set(Settings.model_fields) - _ADDRESSES - {"home", "objects_url"}
+    assert in_example - {"CUVEE_INBOX"} == {f"CUVEE_{field.upper()}" for field in fields}
+
+
+def test_no_setting_is_passed_on_that_does_not_exist() -> None:
+    passed = set(re.findall(r"^  (CUVEE_\w+):$", _TEXT, re.MULTILINE))
+    assert passed <= {f"CUVEE_{field.upper()}" for field in Settings.model_fields}
 
 
 def test_airflow_is_configured_as_on_one_machine(tmp_path: Path) -> None:

@@ -90,13 +90,14 @@ def test_a_long_home_still_gets_a_folder_whose_sockets_have_valid_addresses(tmp_
     assert settings.socket_dir != Settings(home=tmp_path / ("long" * 41)).socket_dir
 
 
-def test_the_wine_table_of_the_home_goes_before_that_of_the_project(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["wine", "golden"])
+def test_the_data_of_the_home_goes_before_that_of_the_project(name: str, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    assert settings.wine_dir == PROJECT_DIR / "data" / "wine"
+    assert getattr(settings, f"{name}_dir") == PROJECT_DIR / "data" / name
 
-    (tmp_path / "data" / "wine").mkdir(parents=True)
+    (tmp_path / "data" / name).mkdir(parents=True)
 
-    assert settings.wine_dir == tmp_path / "data" / "wine"
+    assert getattr(settings, f"{name}_dir") == tmp_path / "data" / name
 
 
 def test_the_api_key_is_not_shown_when_settings_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

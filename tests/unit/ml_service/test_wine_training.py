@@ -2,6 +2,8 @@
 
 import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,19 @@ def test_damaged_files_are_refused(tmp_path: Path, forest: Pipeline) -> None:
 
     with pytest.raises(IntegrityError, match="cannot be read"):
         artifact.load(folder)
+
+
+def test_loading_the_library_in_a_task_warns_of_nothing_in_airflow() -> None:
+    # What Airflow leaves under its old module names answers every name with a warning.
+    program = """
+import sys, types, warnings
+old = types.ModuleType("airflow.old")
+def warn(name):
+    warnings.warn(f"airflow.old.{name} is deprecated", FutureWarning)
+    raise AttributeError(name)
+old.__getattr__ = warn
+sys.modules["airflow.old"] = old
+import ml_service.artifact
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PROJECT_DIR)
+    assert "airflow.old" not in ran.stderr
