@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag_service.answers.quantities import quantities
-from rag_service.answers.support import refers_back, row_says, says
+from rag_service.answers.support import keeps_meaning, refers_back, row_says, says
 from rag_service.answers.words import squeezed
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import CELL
@@ -39,6 +39,11 @@ class Piece:
     """Title, heading and, where the sentence refers back, the sentence before: names and words may stand there."""
     columns: tuple[str, ...] = ()
     """Names of a table row's columns."""
+
+    def has(self, words: str) -> bool:
+        """Whether these very words stand in it, all the sentence that they need to mean the same."""
+        stands = f" {squeezed(words)} " in f" {squeezed(self.text)} "
+        return stands and CELL not in self.text and keeps_meaning(words, self.text)
 
     def says(self, claim: str) -> bool:
         cells = self.text.split(CELL)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rag_service.answers import cues
 from rag_service.answers.candidates import Candidate, candidates
+from rag_service.answers.support import keeps_meaning
 from rag_service.answers.words import squeezed
 from rag_service.documents.cleaning import CELL
 from rag_service.index.hybrid import Hit
@@ -25,7 +26,7 @@ _CLAUSE = re.compile(
 class ExtractiveModel:
     """Takes statements in the order of their scores until the answer is long enough."""
 
-    name = "extractive-2"
+    name = "extractive-3"
 
     def __init__(self, most_words: int = MOST_WORDS) -> None:
         self._most_words = most_words
@@ -41,6 +42,8 @@ class ExtractiveModel:
             if any(_alike(best, other) for other, _ in chosen) or (chosen and best.score < least):
                 continue
             text = shortened(question, best.text, room)
+            if text is None:
+                continue
             least = max(least, best.score - _WIDEST_GAP)
             chosen.append((best, text))
             room -= len(text.split())
@@ -52,11 +55,11 @@ def _worth(candidate: Candidate, hits: Sequence[Hit], room: int, further: bool) 
     return candidate.score - per_word * min(len(candidate.text.split()), room)
 
 
-def shortened(question: str, text: str, most: int) -> str:
+def shortened(question: str, text: str, most: int) -> str | None:
     """`text`, or the run of at most `most` of its words that begins or ends at a clause and tells most.
 
-    Words of the question tell what it is about; words of the kind that it asks for, and other words that carry
-    content, tell something new.
+    None where every such run means something else by itself. Words of the question tell what it is about; words of the
+    kind that it asks for, and other words that carry content, tell something new.
     """
     words = text.split()
     if len(words) <= most or CELL in text:
@@ -65,12 +68,13 @@ def shortened(question: str, text: str, most: int) -> str:
     kind = cues.kind_of(question)
     asked = [wanted & set(stems(word)) for word in words]
     new = [0.0 if known else _news(kind, word) for word, known in zip(words, asked, strict=True)]
-    best, span = -1.0, (0, most)
-    for start, end in _windows(text, len(words), most):
-        value = 1.2 * len(set().union(*asked[start:end])) + sum(new[start:end])
-        if value > best:
-            best, span = value, (start, end)
-    return " ".join(words[slice(*span)])
+
+    def told(run: tuple[int, int]) -> float:
+        return 1.2 * len(set().union(*asked[slice(*run)])) + sum(new[slice(*run)])
+
+    runs = sorted(_windows(text, len(words), most), key=told, reverse=True)
+    parts = (" ".join(words[slice(*run)]) for run in runs)
+    return next((part for part in parts if keeps_meaning(part, text)), None)
 
 
 def _windows(text: str, count: int, most: int) -> list[tuple[int, int]]:

@@ -131,13 +131,14 @@ def _carrying(
     Nothing can be nearer than a sentence that a quotation is a part of, so there nothing is embedded.
     """
     claim = f"{question} {text}" if _is_fragment(text) else text
-    part_of = squeezed(text) if quoted and not _is_fragment(text) else None
+    part_of = quoted and not _is_fragment(text)
     proofs = []
     for rank in ranks:
         chunk = hits[rank].chunk
-        saying = [piece for piece in evidence.pieces(chunk.title, chunk.text) if piece.says(text)]
-        whole = next((piece for piece in saying if part_of and part_of in squeezed(piece.text)), None)
-        if saying and (nearest := whole or _nearest(claim, saying, encoder)):
+        found = evidence.pieces(chunk.title, chunk.text)
+        whole = next((piece for piece in found if part_of and piece.has(text)), None)
+        saying = [] if whole else [piece for piece in found if piece.says(text)]
+        if nearest := whole or (saying and _nearest(claim, saying, encoder)) or None:
             proofs.append(Proof(rank, (nearest.span,)))
     return proofs
 

@@ -84,6 +84,14 @@ def _has_all(claim: str, evidence: str, around: str) -> bool:
     return named and _names_whole(claim, evidence, around) and contained(claim, evidence, around)
 
 
+def keeps_meaning(part: str, sentence: str) -> bool:
+    """Whether words that stand in a row in `sentence` mean by themselves what they mean there.
+
+    They do not where a negation, a condition, a hedge or a bound is cut off.
+    """
+    return _means_the_same(part, sentence)
+
+
 def _means_the_same(claim: str, evidence: str) -> bool:
     return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_conditions(claim, evidence)
 

@@ -41,9 +41,31 @@ def test_a_long_sentence_is_cut_to_the_part_that_has_what_is_asked_for() -> None
         "into Europe, which was later to be known by many as the long war of seven whole years."
     )
 
-    assert "May 18, 1756, England formally declared war on France" in shortened(
-        "When did England formally declare war on France?", text, 20
+    found = shortened("When did England formally declare war on France?", text, 20)
+
+    assert found is not None
+    assert "May 18, 1756, England formally declared war on France" in found
+
+
+def test_what_would_mean_something_else_by_itself_is_not_cut_out() -> None:
+    text = (
+        "Nobody in this house has ever claimed, neither in the old books nor in the letters of the founder that lie in "
+        "the chest, that the press was built by Ada Brun in 1756, however often visitors were told so by others."
     )
+
+    assert shortened("Who built the press in 1756?", text, 12) is None
+
+
+def test_a_statement_that_cannot_be_cut_leaves_its_room_to_the_next(encoder: CountingEncoder, hit: MakeHit) -> None:
+    question = "Who built the museum press?"
+    text = (
+        "It is not so, whatever the guides tell each visitor of this old house by the river, that the museum press was "
+        "never built by Ada. Carl Weiss built a press in the year 1756."
+    )
+
+    draft = ExtractiveModel(14).draft(question, [hit(text, question=question, encoder=encoder)])
+
+    assert draft == ["Carl Weiss built a press in the year 1756."]
 
 
 def test_near_duplicates_of_overlapping_chunks_are_quoted_once(encoder: CountingEncoder, hit: MakeHit) -> None:

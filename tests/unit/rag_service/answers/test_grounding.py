@@ -52,6 +52,19 @@ def test_a_part_of_a_sentence_is_supported_by_the_sentence_without_embedding_any
     assert kept([twisted], encoder, hit(RED)) == []
 
 
+def test_a_quoted_part_of_a_sentence_needs_no_more_than_what_it_means_there(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    rest = "after a red alarm the fans run at night, and the safety officer walks the room with a meter"
+    part = "the safety officer walks the room with a meter."
+
+    assert kept([part], encoder, hit(f"In this house {rest}."))
+    assert encoder.encoded == []
+    assert not kept([part], encoder, hit(f"It is not true that {rest}."))
+    assert not kept([part], encoder, hit(f"Unless the gate is shut, {rest}."))
+    assert not kept(["the safety officer walks the room with a met"], encoder, hit(f"In this house {rest}."))
+
+
 def test_a_row_under_its_column_names_is_a_quotation_although_other_rows_stand_between(
     encoder: CountingEncoder, hit: MakeHit
 ) -> None:
