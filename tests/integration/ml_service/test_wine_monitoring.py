@@ -216,7 +216,9 @@ def test_a_person_is_asked_before_the_alias_moves_and_the_answer_is_recorded(
 ) -> None:
     settings = wine_settings.model_copy(update={"wine_approval": "human"})
     registry = Registry(settings.resolved_mlflow_uri)
-    candidate = pipeline.train_candidate(features, "asked", {"n_estimators": 10, "min_samples_leaf": 5}, settings)
+    candidate = pipeline.train_candidate(
+        features, "asked", {"estimator": "extra_trees", "n_estimators": 10, "min_samples_leaf": 5}, settings
+    )
 
     decided = pipeline.decide_promotion(candidate, features, settings)
     assert (decided["promoted"], decided["waiting"], registry.champion(MODEL_NAME)) == (False, True, None)

@@ -21,7 +21,7 @@ from ml_service.wine import MODEL_NAME
 
 pytestmark = pytest.mark.integration
 
-SMALL = {"n_estimators": 10, "min_samples_leaf": 5}
+SMALL = {"estimator": "extra_trees", "n_estimators": 10, "min_samples_leaf": 5}
 
 
 def champion(wine_settings: Settings) -> int | None:
@@ -74,7 +74,7 @@ def test_a_model_that_is_clearly_better_replaces_the_champion(
 def test_a_run_has_parameters_metrics_plots_signature_checksum_and_a_baseline_beside_it(
     wine_settings: Settings, features: dict[str, Any]
 ) -> None:
-    receipt = train(wine_settings, features, "documented")
+    receipt = train(wine_settings, features, "documented", estimator="blend")
 
     client = MlflowClient(wine_settings.resolved_mlflow_uri)
     run = client.get_run(receipt["run_id"])
