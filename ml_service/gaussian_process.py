@@ -127,7 +127,16 @@ def logarithms(inputs: Floats, columns: npt.NDArray[np.int64]) -> Floats:
 
 def kernel(rows: Floats, points: Floats, length_scales: Floats, variances: Floats) -> Floats:
     """Shape (rows, points), of scaled inputs."""
-    smooth = np.exp(-0.5 * cdist(rows / length_scales[0], points / length_scales[0], "sqeuclidean"))
-    rough = np.exp(-cdist(rows / length_scales[1], points / length_scales[1], "cityblock"))
-    found: Floats = variances[0] * smooth + variances[1] * rough
+    smooth = cdist(rows / length_scales[0], points / length_scales[0], "sqeuclidean")
+    rough = cdist(rows / length_scales[1], points / length_scales[1], "cityblock")
+    found = _decayed(smooth, -0.5, variances[0])
+    found += _decayed(rough, -1.0, variances[1])
     return found
+
+
+def _decayed(distances: Floats, rate: float, variance: float) -> Floats:
+    """variance x exp(rate x distances), in their place: a hundred megabytes for some thousand wines."""
+    distances *= rate
+    np.exp(distances, out=distances)
+    distances *= variance
+    return distances
