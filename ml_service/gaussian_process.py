@@ -33,6 +33,7 @@ _ROUNDS = 3
 """Of reweighting; what more of them move is less than a thousandth of a quality point in the error."""
 _NEAR_ZERO = 1e-3
 _LEAST_WEIGHT = 1e-6
+"""Of the heaviest row's: lighter rows still have a noise that is a number, and can still be drawn."""
 _BLOCK_ROWS = 512
 
 
@@ -82,6 +83,7 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """A row of half the weight of the heaviest has twice its noise."""
         inputs, quality = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         weight = np.ones(len(quality)) if sample_weight is None else np.asarray(sample_weight, float)
+        weight = np.maximum(weight / weight.max(), _LEAST_WEIGHT)
         if len(quality) > self.most_rows:
             draws = np.random.default_rng(self.random_state)
             drawn = draws.choice(len(quality), self.most_rows, replace=False, p=weight / weight.sum())
@@ -96,7 +98,7 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.length_scales_ = np.array([SMOOTH_SCALES, ROUGH_SCALES])
         self.variances_ = np.array([SMOOTH_VARIANCE, ROUGH_VARIANCE])
         covariance = kernel(self.points_, self.points_, self.length_scales_, self.variances_)
-        wanted, usual = (quality - self.mean_) / spread, NOISE / np.maximum(weight / weight.max(), _LEAST_WEIGHT)
+        wanted, usual = (quality - self.mean_) / spread, NOISE / weight
         noise = usual
         for _ in range(_ROUNDS):
             noisy = covariance.copy()

@@ -17,20 +17,6 @@ from cuvee.stack.services import ServiceClient
 
 DAGS = ["index_documents", "train_wine", "verify_serving"]
 QUESTION = "When do we say that a fermentation has got stuck?"
-SAMPLE = {
-    "fixed_acidity": 7.4,
-    "volatile_acidity": 0.36,
-    "citric_acid": 0.30,
-    "residual_sugar": 2.1,
-    "chlorides": 0.07,
-    "free_sulfur_dioxide": 17.0,
-    "total_sulfur_dioxide": 42.0,
-    "density": 0.9952,
-    "ph": 3.3,
-    "sulphates": 0.78,
-    "alcohol": 12.1,
-    "colour": "red",
-}
 _DOCUMENT_ENDINGS = {".pdf", ".docx", ".html", ".md", ".txt"}
 _TIMEOUT_SECONDS = 900
 
@@ -152,9 +138,10 @@ def _show(settings: Settings, console: Console, services: ServiceClient, keys: d
         lines.append(f"[dim]\\[{source['number']}] {source['title']} ({source['uri']}{page}, {span})[/]")
     console.print(Panel("\n".join(lines), title="A question"))
 
-    predicted = services.predict([SAMPLE])
+    sample = services.features()["example"]
+    predicted = services.predict([sample])
     quality, model = predicted["predictions"][0]["quality"], predicted["model"]
-    wine = ", ".join(f"{name} {value}" for name, value in SAMPLE.items())
+    wine = ", ".join(f"{name} {value}" for name, value in sample.items())
     told = f"{wine}\n\n[bold]quality {quality:.2f}[/] of 10 by {model['name']} version {model['version']}"
     console.print(Panel(told, title="A prediction"))
 

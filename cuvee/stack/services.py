@@ -57,6 +57,10 @@ class ServiceClient:
         answer = _json(self._ml.post("/observations", json={"observations": body}))
         return [str(one["outcome"]) for one in answer["observations"]]
 
+    def features(self) -> dict[str, Any]:
+        """What a wine is described by, with an example."""
+        return _json(self._ml.get("/features"))
+
     def model(self) -> dict[str, Any]:
         return _json(self._ml.get("/model"))
 

@@ -41,7 +41,7 @@ class Piece:
     """Names of a table row's columns."""
 
     def has(self, words: str) -> bool:
-        """Whether these very words stand in it, all the sentence that they need to mean the same."""
+        """Whether it is a sentence with these very words in a row, which mean the same without the rest of it."""
         stands = f" {squeezed(words)} " in f" {squeezed(self.text)} "
         return stands and CELL not in self.text and keeps_meaning(words, self.text)
 

@@ -131,15 +131,16 @@ def _carrying(
     Nothing can be nearer than a sentence that a quotation is a part of, so there nothing is embedded.
     """
     claim = f"{question} {text}" if _is_fragment(text) else text
-    part_of = quoted and not _is_fragment(text)
+    may_be_cut = quoted and not _is_fragment(text)
     proofs = []
     for rank in ranks:
         chunk = hits[rank].chunk
         found = evidence.pieces(chunk.title, chunk.text)
-        whole = next((piece for piece in found if part_of and piece.has(text)), None)
-        saying = [] if whole else [piece for piece in found if piece.says(text)]
-        if nearest := whole or (saying and _nearest(claim, saying, encoder)) or None:
-            proofs.append(Proof(rank, (nearest.span,)))
+        carrying = next((piece for piece in found if may_be_cut and piece.has(text)), None)
+        if carrying is None:
+            carrying = _nearest(claim, [piece for piece in found if piece.says(text)], encoder)
+        if carrying:
+            proofs.append(Proof(rank, (carrying.span,)))
     return proofs
 
 
@@ -148,6 +149,8 @@ def _is_fragment(text: str) -> bool:
 
 
 def _nearest(claim: str, carrying: Sequence[Piece], encoder: Encoder) -> Piece | None:
+    if not carrying:
+        return None
     vectors = encoder.encode([claim, *(f"{p.around} {p.text}" for p in carrying), *(p.text for p in carrying)])
     cosines = (vectors[1:] @ vectors[0]).reshape(2, -1).max(axis=0)
     best = int(cosines.argmax())

@@ -62,13 +62,13 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
     if not content(claim) <= content(evidence) and not _borrows(claim, evidence):
         return False
     in_order = in_place(claim, evidence, around, _content_in_order, _same_polarity)
-    return in_order and _means_the_same(claim, evidence)
+    return in_order and keeps_meaning(claim, evidence)
 
 
 def row_says(claim: str, row: str, columns: str, around: str = "") -> bool:
     """Whether a table row says `claim`; `columns` are the names of the columns in which the claim's figures stand."""
     in_order = _numbers(claim) == [number for number in _numbers(row) if number in _numbers(claim)]
-    return in_order and _has_all(claim, row, f"{around} {columns}") and _means_the_same(claim, row)
+    return in_order and _has_all(claim, row, f"{around} {columns}") and keeps_meaning(claim, row)
 
 
 def _numbers(text: str) -> list[str]:
@@ -84,15 +84,11 @@ def _has_all(claim: str, evidence: str, around: str) -> bool:
     return named and _names_whole(claim, evidence, around) and contained(claim, evidence, around)
 
 
-def keeps_meaning(part: str, sentence: str) -> bool:
-    """Whether words that stand in a row in `sentence` mean by themselves what they mean there.
+def keeps_meaning(claim: str, evidence: str) -> bool:
+    """Whether a claim in words of the evidence loses or adds no negation, opposite, condition, hedge or bound.
 
-    They do not where a negation, a condition, a hedge or a bound is cut off.
+    Of words that stand in a row in the evidence, no more needs to be asked.
     """
-    return _means_the_same(part, sentence)
-
-
-def _means_the_same(claim: str, evidence: str) -> bool:
     return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_conditions(claim, evidence)
 
 

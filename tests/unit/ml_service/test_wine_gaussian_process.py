@@ -80,6 +80,16 @@ def test_of_a_larger_table_as_many_rows_as_allowed_are_drawn_by_weight_and_seed(
     assert {tuple(row) for row in first.points_.round(9).tolist()} <= known
 
 
+def test_where_hardly_any_row_has_weight_others_fill_the_sample() -> None:
+    # A half-life of a day leaves nothing of wines that are years old.
+    weight = np.where(np.arange(len(QUALITY)) < 10, 1.0, 0.0)
+    fitted = GaussianProcess(most_rows=200).fit(as_frame(INPUTS), QUALITY, sample_weight=weight)
+
+    found = {tuple(row) for row in fitted.points_.round(9).tolist()}
+    assert len(fitted.points_) == 200
+    assert {tuple(row) for row in fitted.posterior().scaled(INPUTS[:10]).round(9).tolist()} <= found
+
+
 def test_a_column_or_a_quality_that_never_changes_is_no_reason_to_fail() -> None:
     white = INPUTS[INPUTS[:, -1] == 1][:50]
     fitted = GaussianProcess().fit(as_frame(white), np.full(50, 6.0))
