@@ -8,6 +8,7 @@ set here was learnt once from the wines that the project carries: docs/adr/0013-
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ NOISE, DEGREES_OF_FREEDOM = 0.14, 1.5
 """Squared scale and degrees of freedom of the t distribution of what tasters differ by."""
 
 _ROUNDS = 3
-"""Of reweighting; what more of them move is less than a thousandth of a quality point in the error."""
+"""Of reweighting: more come nearer to the mode, and predict no better."""
 _NEAR_ZERO = 1e-3
 _LEAST_WEIGHT = 1e-6
 """Of the heaviest row's: lighter rows still have a noise that is a number, and can still be drawn."""
@@ -59,10 +60,14 @@ class Posterior:
 
     def predict(self, inputs: Floats) -> Floats:
         """Qualities, shape (rows,), of inputs of shape (rows, columns)."""
-        scaled = self.scaled(inputs)
-        blocks = [scaled[start : start + _BLOCK_ROWS] for start in range(0, len(scaled), _BLOCK_ROWS)]
-        kernels = (kernel(block, self.points, self.length_scales, self.variances) for block in blocks)
+        rows = self.scaled(inputs) / self.length_scales[:, None]
+        blocks = [rows[:, start : start + _BLOCK_ROWS] for start in range(0, len(inputs), _BLOCK_ROWS)]
+        kernels = (kernel(block, self._points, self.variances) for block in blocks)
         return self.mean + np.concatenate([one @ self.weights for one in kernels])
+
+    @cached_property
+    def _points(self) -> Floats:
+        return self.points / self.length_scales[:, None]
 
     def scaled(self, inputs: Floats) -> Floats:
         return (logarithms(inputs, self.logarithms) - self.centre) / self.scale
@@ -97,7 +102,8 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.points_ = (seen - self.centre_) / self.scale_
         self.length_scales_ = np.array([SMOOTH_SCALES, ROUGH_SCALES])
         self.variances_ = np.array([SMOOTH_VARIANCE, ROUGH_VARIANCE])
-        covariance = kernel(self.points_, self.points_, self.length_scales_, self.variances_)
+        points = self.points_ / self.length_scales_[:, None]
+        covariance = kernel(points, points, self.variances_)
         wanted, usual = (quality - self.mean_) / spread, NOISE / weight
         noise = usual
         for _ in range(_ROUNDS):
@@ -127,12 +133,10 @@ def logarithms(inputs: Floats, columns: npt.NDArray[np.int64]) -> Floats:
     return seen
 
 
-def kernel(rows: Floats, points: Floats, length_scales: Floats, variances: Floats) -> Floats:
-    """Shape (rows, points), of scaled inputs."""
-    smooth = cdist(rows / length_scales[0], points / length_scales[0], "sqeuclidean")
-    rough = cdist(rows / length_scales[1], points / length_scales[1], "cityblock")
-    found = _decayed(smooth, -0.5, variances[0])
-    found += _decayed(rough, -1.0, variances[1])
+def kernel(rows: Floats, points: Floats, variances: Floats) -> Floats:
+    """Shape (rows, points), of scaled inputs in length-scales of the two kernels: (2, rows or points, columns)."""
+    found = _decayed(cdist(rows[0], points[0], "sqeuclidean"), -0.5, variances[0])
+    found += _decayed(cdist(rows[1], points[1], "cityblock"), -1.0, variances[1])
     return found
 
 
