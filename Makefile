@@ -11,6 +11,9 @@ TORCH := torch==2.13.0
 TORCH_BACKEND := $(if $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS)),,--torch-backend auto)
 STAMP := $(VENV)/.installed
 
+# What is imported is compiled once, not by each of the hundreds of processes that run tasks.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo up down status test browser check format lock clean
 
 demo: $(STAMP)  ## Start everything on this machine, run both pipelines, show an answer and a prediction.

@@ -1,6 +1,7 @@
 """What the files of a model version must be before anything is loaded from them, and proof that they work here."""
 
 import logging
+import sys
 import warnings
 import zipfile
 import zlib
@@ -19,10 +20,17 @@ from ml_service.intervals import Intervals
 from ml_service.wine import INPUT_COLUMNS
 
 # At its import skops asks every loaded module for each of SciPy's functions; in a task some are Airflow's old module
-# names, which warn of whatever they are asked for, in 1160 lines of the task's log.
+# names, which warn of whatever they are asked for, in 1160 lines of the task's log. And it imports every package of
+# scikit-learn: one, which is hidden from it here, would import torch, 2 seconds and 180 MB that nothing here uses.
+_ADAPTS_TORCH = "sklearn.externals.array_api_compat.torch"
+_hidden = _ADAPTS_TORCH not in sys.modules
+if _hidden:
+    sys.modules[_ADAPTS_TORCH] = None  # type: ignore[assignment]
 with warnings.catch_warnings(action="ignore", category=FutureWarning):
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
+if _hidden:
+    del sys.modules[_ADAPTS_TORCH]
 
 log = logging.getLogger(__name__)
 

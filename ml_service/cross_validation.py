@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import VotingRegressor
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
@@ -33,7 +34,10 @@ def weights(dataset: Dataset, half_life_days: float) -> Floats:
 def fit(params: TrainingParams, dataset: Dataset, rows: Rows) -> Pipeline:
     """Fit on these rows, forests with every core, then set to one thread: a service answers many small requests."""
     model = build(params, len(rows))
-    threads = [name for name in model.get_params() if name.endswith("n_jobs")]
+    # Not a blend's own: it would start processes, each with one thread.
+    parameters = model.get_params()
+    blends = {name for name, value in parameters.items() if isinstance(value, VotingRegressor)}
+    threads = [n for n in parameters if n.endswith("n_jobs") and n.removesuffix("__n_jobs") not in blends]
     model.set_params(**dict.fromkeys(threads, -1))
     weighted = weights(dataset, params.recency_half_life_days)[rows]
     with one_thread():

@@ -107,7 +107,8 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         wanted, usual = (quality - self.mean_) / spread, NOISE / weight
         noise = usual
         for _ in range(_ROUNDS):
-            noisy = covariance.copy()
+            # Symmetric, so this is the same in the order that LAPACK takes.
+            noisy = covariance.T.copy("K")
             noisy[np.diag_indices_from(noisy)] += noise
             factor = cho_factor(noisy, lower=True, overwrite_a=True, check_finite=False)
             solved = cho_solve(factor, wanted, check_finite=False)

@@ -1,6 +1,5 @@
 """A whole stack in a temporary folder on free ports, driven through what a user has: files, HTTP, the command line."""
 
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ import pytest
 from dotenv import dotenv_values
 
 from cuvee.settings import Settings
+from cuvee.stack import lifecycle
 from cuvee.stack.airflow_client import AirflowClient
 from cuvee.stack.services import ServiceClient
 
@@ -62,11 +62,15 @@ class Stack:
         )
         self.services = ServiceClient(self.settings, self.api_key)
 
-    def status(self) -> dict[str, Any]:
-        return dict(json.loads(self.command("status", "--json", check=False).stdout))
+    def status(self) -> list[lifecycle.ProgramStatus]:
+        """What `cuvee status` shows, without the seconds that starting a program takes: it is asked again and again."""
+        return lifecycle.status(self.settings)
 
-    def pid_of(self, name: str) -> int:
-        return int(next(p["pid"] for p in self.status()["processes"] if p["name"] == name))
+    def healthy(self) -> bool:
+        return all(program.healthy for program in self.status())
+
+    def pid_of(self, name: str) -> int | None:
+        return next(program.pid for program in self.status() if program.name == name)
 
     def drop(self, topic: str, segment: str, name: str | bytes, content: bytes) -> None:
         folder = self.settings.inbox_dir / topic / segment

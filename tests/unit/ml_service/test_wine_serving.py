@@ -1,5 +1,7 @@
 """What is served when MLflow, or a new champion, fails: the last good model."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -211,3 +213,10 @@ def test_an_unknown_or_damaged_version_is_refused_and_nothing_else_changes(regis
     with pytest.raises(IntegrityError):
         serving.load_named(90)
     assert serving.route().model.version == 1
+
+
+def test_the_service_imports_no_torch_where_it_is_installed_for_others() -> None:
+    script = "import sys, ml_service.api.app; print({'torch', 'airflow', 'faiss'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
+
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")
