@@ -41,7 +41,7 @@ browser:  ## A Chromium, which the tests of the page drive.
 check: $(STAMP)  ## Style, types and import rules.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n auto
 	$(BIN)/lint-imports
 
 format: $(STAMP)

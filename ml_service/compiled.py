@@ -4,8 +4,9 @@ Why not LightGBM's, XGBoost's or Treelite's predictor: docs/adr/0012-compiled-in
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from ml_service.dataset import Floats
 from ml_service.trees import Part, Tree, parts
 
-_OPERATOR_NODES = 30_000
-"""Of the trees that one operator holds: they stay in a core's cache while all rows of a batch go through them."""
+_BATCH_NODES = 5_000
+"""Of the trees that one operator holds for batches: few enough that a core's cache holds them, and its guesses of the
+way, while all rows go through them. For one row, one operator with all trees is fastest."""
 _BATCH_ROWS = 1_000
 """From here on rows are sorted and shared out among the cores."""
-_SORTING_LEVELS = 10
+_Forest = tuple[Part, onnxruntime.InferenceSession]
 _workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="inference")
 
 
@@ -33,44 +35,49 @@ class Compiled:
         self._base = sum(part.base for part in self.parts)
         self._lines = [part for part in self.parts if part.slopes.any()]
         self._posteriors = [(part, part.posterior) for part in self.parts if part.posterior is not None]
-        self._forests = [(part, _session(part.trees, columns)) for part in self.parts if part.trees]
+        forests = [part for part in self.parts if part.trees]
+        self._forests = [(part, _session([part.trees], columns)) for part in forests]
+        self._batch_forests = [(part, _session(list(_chunks(part.trees)), columns)) for part in forests]
+        self._sorter = _session([(_numbering(forests[0].trees[0]),)], columns) if forests else None
 
     def predict(self, inputs: Floats) -> Floats:
         """Qualities, shape (rows,), of inputs of shape (rows, columns)."""
         if len(inputs) < _BATCH_ROWS or not self._forests:
-            return self._predict(inputs)
+            return self._predict(inputs, self._forests)
         # Rows that are alike go the same way through the trees: one after the other, a core guesses its way better.
-        order = _order(self._forests[0][0], inputs)
+        order = self._order(inputs)
         blocks = np.array_split(inputs[order], _workers._max_workers)
         predicted = np.empty(len(inputs))
-        predicted[order] = np.concatenate(list(_workers.map(self._predict, blocks)))
+        parts = _workers.map(lambda block: self._predict(block, self._batch_forests), blocks)
+        predicted[order] = np.concatenate(list(parts))
         return predicted
 
-    def _predict(self, inputs: Floats) -> Floats:
+    def _order(self, inputs: Floats) -> npt.NDArray[np.intp]:
+        """Rows sorted by the leaf of the first tree that they end in."""
+        assert self._sorter is not None
+        leaf = self._sorter.run(None, {"x": self._forests[0][0].seen_by_trees(inputs)})[0][:, 0]
+        return np.argsort(leaf.astype(np.uint16 if leaf.max() < 65_536 else np.int32), kind="stable")
+
+    def _predict(self, inputs: Floats, forests: list[_Forest]) -> Floats:
         predicted = np.full(len(inputs), self._base)
         for part in self._lines:
             predicted += part.scaled(inputs) @ part.slopes
         for part, posterior in self._posteriors:
             predicted += part.weight * posterior.predict(part.scaled(inputs))
-        for part, session in self._forests:
+        for part, session in forests:
             predicted += session.run(None, {"x": part.seen_by_trees(inputs)})[0][:, 0]
         return predicted
 
 
-def _order(part: Part, inputs: Floats) -> npt.NDArray[np.intp]:
-    """Rows sorted by the node that they reach in the upper levels of the first tree."""
-    tree, seen, rows = part.trees[0], part.seen_by_trees(inputs), np.arange(len(inputs))
-    node = np.zeros(len(inputs), np.int64)
-    for _ in range(_SORTING_LEVELS):
-        goes_left = seen[rows, tree.feature[node]] <= tree.threshold[node]
-        below = np.where(goes_left, tree.left[node], tree.right[node])
-        node = np.where(below < 0, node, below)
-    return np.argsort(node, kind="stable")
+def _numbering(tree: Tree) -> Tree:
+    """The same tree, but its leaves say which of them they are."""
+    return replace(tree, value=np.cumsum(tree.is_leaf).astype(np.float64))
 
 
-def _session(trees: tuple[Tree, ...], columns: int) -> onnxruntime.InferenceSession:
+def _session(operated: Sequence[Sequence[Tree]], columns: int) -> onnxruntime.InferenceSession:
+    """The sum over all trees; each of `operated` is what one operator holds."""
     operators, names = [], []
-    for number, chosen in enumerate(_chunks(trees)):
+    for number, chosen in enumerate(operated):
         names.append(f"y{number}")
         operators.append(_operator(chosen, names[-1]))
     operators.append(helper.make_node("Sum", names, ["y"]))
@@ -89,14 +96,14 @@ def _session(trees: tuple[Tree, ...], columns: int) -> onnxruntime.InferenceSess
 def _chunks(trees: tuple[Tree, ...]) -> Iterator[list[Tree]]:
     chunk: list[Tree] = []
     for tree in trees:
-        if chunk and sum(len(one.left) for one in chunk) + len(tree.left) > _OPERATOR_NODES:
+        if chunk and sum(len(one.left) for one in chunk) + len(tree.left) > _BATCH_NODES:
             yield chunk
             chunk = []
         chunk.append(tree)
     yield chunk
 
 
-def _operator(trees: list[Tree], output: str) -> Any:
+def _operator(trees: Sequence[Tree], output: str) -> Any:
     """One `TreeEnsemble` (ai.onnx.ml 5), which numbers inner nodes and leaves apart."""
     columns: dict[str, list[npt.NDArray[Any]]] = {}
     roots, inner_before, leaves_before = [], 0, 0
