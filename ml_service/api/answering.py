@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from cuvee.errors import InvalidInputError
 from cuvee.service import caller_of
 from ml_service import recording
+from ml_service.api.batching import Batcher
 from ml_service.dataset import Floats
 from ml_service.explanations import Explanation
 from ml_service.inference import Predicted
@@ -42,11 +43,11 @@ async def answer(
     inputs = parse(body) if len(body) <= _LOOP_BYTES else await run_in_threadpool(parse, body)
     route = await routed(request, version, record)
     if not record:
-        return recording.answered(caller.key_id, route, inputs, await _found(route, inputs))
+        return recording.answered(caller.key_id, route, inputs, await _found(request, route, inputs))
     recorder: Recorder = request.app.state.recorder
     await recorder.reserve(len(inputs))
     try:
-        found = await _found(route, inputs)
+        found = await _found(request, route, inputs)
     except BaseException:
         recorder.release(len(inputs))
         raise
@@ -55,9 +56,11 @@ async def answer(
     return answered
 
 
-async def _found(route: Route, inputs: Floats) -> Predicted:
-    model = route.model
-    return model.answer(inputs) if len(inputs) <= _LOOP_ROWS else await run_in_threadpool(model.answer, inputs)
+async def _found(request: Request, route: Route, inputs: Floats) -> Predicted:
+    if len(inputs) > _LOOP_ROWS:
+        return await run_in_threadpool(route.model.answer, inputs)
+    batcher: Batcher = request.app.state.batcher
+    return await batcher.answer(route.model, inputs)
 
 
 def query(request: Request, asked: type[Query]) -> Query:
@@ -66,7 +69,7 @@ def query(request: Request, asked: type[Query]) -> Query:
     Raises:
         RequestValidationError: it does not fit.
     """
-    if not request.url.query:
+    if not request.scope["query_string"]:
         return asked()
     try:
         return asked.model_validate(dict(request.query_params))

@@ -15,6 +15,7 @@ from cuvee.registry import Registry
 from cuvee.service import create_service
 from cuvee.settings import Settings
 from cuvee.telemetry import configure_logging
+from ml_service.api.batching import Batcher
 from ml_service.api.drift_metrics import DriftMetrics
 from ml_service.api.routes import features, invocations, model, observations, open_inference, page, predict
 from ml_service.api.schemas import Served, failing
@@ -23,7 +24,6 @@ from ml_service.routing import Serving
 
 _CHECK_SECONDS = 5.0
 _SWITCH_SECONDS = 0.0005
-_HOT = ("/predict", "/invocations")
 _DESCRIPTION = "Quality of wines from eleven measurements and their colour, by the model that is champion."
 
 
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.engine, app.state.keys, app.state.serving = engine, KeyRing(engine), serving
         listener = Listener(chosen.resolved_database_url, MODEL_CHANNEL, serving.refresh, _CHECK_SECONDS)
         recorder = Recorder(engine, chosen.prediction_flush_seconds, chosen.prediction_queue_rows)
-        app.state.recorder = recorder
+        app.state.recorder, app.state.batcher = recorder, Batcher()
         recorder.start()
         listener.start()
         drift_metrics = DriftMetrics(engine)
@@ -55,7 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         recorder.stop()
         engine.dispose()
 
-    app = create_service("ml_service", _DESCRIPTION, lifespan, _readiness, chosen.max_request_bytes)
+    hot = [*predict.router.routes, *invocations.router.routes]
+    app = create_service("ml_service", _DESCRIPTION, lifespan, _readiness, chosen.max_request_bytes, hot=hot)
     app.include_router(predict.router)
     app.include_router(invocations.router)
     app.include_router(open_inference.router)
@@ -63,9 +64,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(model.router)
     app.include_router(features.router)
     page.serve(app)
-    # Routes are tried in their order: first those that are called thousands of times a second.
-    hot = [route for route in app.router.routes if getattr(route, "path", "") in _HOT]
-    app.router.routes[:] = hot + [route for route in app.router.routes if route not in hot]
     return app
 
 

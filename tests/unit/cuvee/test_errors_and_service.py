@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Body, FastAPI
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 from pydantic import BaseModel, Field
@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from cuvee import errors
 from cuvee.errors import CuveeError, ForbiddenError, NotReadyError, UnauthorizedError
 from cuvee.keys import Caller
-from cuvee.service import caller_with, create_service
+from cuvee.service import RawRoute, caller_with, create_service
 
 MOST_BYTES = 1000
 
@@ -39,6 +39,18 @@ class FakeKeys:
         raise UnauthorizedError("Send your API key.")
 
 
+def echoing(raised: Exception | None) -> APIRouter:
+    router = APIRouter(route_class=RawRoute)
+
+    @router.api_route("/hot", methods=["GET", "POST"])
+    async def echo(request: Request) -> Response:
+        if raised:
+            raise raised
+        return Response(await request.body())
+
+    return router
+
+
 def build(raised: Exception | None = None, version: int | None = 3) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,7 +62,9 @@ def build(raised: Exception | None = None, version: int | None = 3) -> FastAPI:
             raise NotReadyError("Nothing is served yet: train first.")
         return Served(version=version)
 
-    app = create_service("test", "A service for tests.", lifespan, readiness, MOST_BYTES)
+    hot = echoing(raised)
+    app = create_service("test", "A service for tests.", lifespan, readiness, MOST_BYTES, hot=hot.routes)
+    app.include_router(hot)
 
     @app.get("/raise")
     def raise_it() -> None:
@@ -181,6 +195,34 @@ def test_keys_decide_between_200_401_and_403() -> None:
     assert (known.status_code, known.json()) == (200, 7)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(kind("What happened, and what to do.") for kind in every_kind()),
+        HTTPException(405, "Not so."),
+        OperationalError("select", {}, Exception("down")),
+        RuntimeError("a secret"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_hot_route_tells_errors_as_any_other(error: Exception) -> None:
+    served = client(build(error))
+
+    usual, hot = served.get("/raise"), served.get("/hot")
+
+    assert (hot.status_code, hot.json()) == (usual.status_code, usual.json())
+    assert {*hot.headers.items()} == {*usual.headers.items()}
+
+
+def test_a_hot_route_answers_other_methods_counts_and_limits_as_any_other() -> None:
+    served = client()
+
+    assert served.post("/hot", content=b"a" * MOST_BYTES).content == b"a" * MOST_BYTES
+    assert served.post("/hot", content=iter([b"a" * MOST_BYTES, b"a"])).status_code == 413
+    assert served.delete("/hot").status_code == served.delete("/sizes").status_code == 405
+    assert 'http_requests_total{handler="/hot",method="POST",status="4xx"}' in served.get("/metrics").text
+
+
 def test_health_needs_no_key_and_says_what_is_served() -> None:
     assert client().get("/health/live").json() == {"status": "alive"}
     assert client().get("/health/ready").json() == {"version": 3}
@@ -195,15 +237,20 @@ def test_a_service_with_nothing_to_serve_lives_but_is_not_ready() -> None:
 
 
 def test_metrics_count_requests_by_route_and_status() -> None:
-    # Metrics belong to the process; the instrumentation of an earlier test's app would hide this one's.
-    for collector in list(REGISTRY._collector_to_names):
-        REGISTRY.unregister(collector)
-    served = client()
+    def counted(handler: str) -> float:
+        labels = {"method": "POST", "handler": handler, "status": "4xx"}
+        return REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
+
+    served, before, astray = client(), counted("/sizes"), counted("none")
     served.post("/sizes", json={"size": 0})
+    served.post("/sizes/of/nothing")
+    told = served.get("/metrics")
 
-    lines = served.get("/metrics").text.splitlines()
-
-    assert any('handler="/sizes"' in line and 'status="4xx"' in line for line in lines)
+    # Metrics belong to the process: others' requests may be among them.
+    assert (counted("/sizes"), counted("none")) == (before + 1, astray + 1)
+    assert told.headers["content-type"].startswith("text/plain")
+    assert f'http_request_duration_seconds_count{{handler="/sizes",method="POST"}} {before + 1}' in told.text
+    assert 'handler="/metrics"' not in told.text
 
 
 def test_the_documentation_page_loads_nothing_from_another_machine() -> None:
