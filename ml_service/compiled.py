@@ -4,7 +4,7 @@ Why not LightGBM's, XGBoost's or Treelite's predictor: docs/adr/0012-compiled-in
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -44,19 +44,20 @@ class Compiled:
         """Qualities, shape (rows,), of inputs of shape (rows, columns)."""
         if len(inputs) < _BATCH_ROWS or not self._forests:
             return self._predict(inputs, self._forests)
-        # Rows that are alike go the same way through the trees: one after the other, a core guesses its way better.
-        order = self._order(inputs)
-        blocks = np.array_split(inputs[order], _workers._max_workers)
+        # Rows that end in the same leaf of the first tree go alike through the others too: one after the other, a core
+        # guesses its way better.
+        order = np.argsort(_shared_out(self._leaf, inputs), kind="stable")
         predicted = np.empty(len(inputs))
-        parts = _workers.map(lambda block: self._predict(block, self._batch_forests), blocks)
-        predicted[order] = np.concatenate(list(parts))
+        sorted_inputs = np.take(inputs, order, axis=0)
+        predicted[order] = _shared_out(lambda block: self._predict(block, self._batch_forests), sorted_inputs)
         return predicted
 
-    def _order(self, inputs: Floats) -> npt.NDArray[np.intp]:
-        """Rows sorted by the leaf of the first tree that they end in."""
+    def _leaf(self, inputs: Floats) -> npt.NDArray[np.int32 | np.uint16]:
+        """In which leaf of the first tree each row ends."""
         assert self._sorter is not None
-        leaf = self._sorter.run(None, {"x": self._forests[0][0].seen_by_trees(inputs)})[0][:, 0]
-        return np.argsort(leaf.astype(np.uint16 if leaf.max() < 65_536 else np.int32), kind="stable")
+        leaf: Floats = self._sorter.run(None, {"x": self._forests[0][0].seen_by_trees(inputs)})[0][:, 0]
+        # Few bits are sorted by radix.
+        return leaf.astype(np.uint16 if self._forests[0][0].trees[0].is_leaf.sum() < 65_536 else np.int32)
 
     def _predict(self, inputs: Floats, forests: list[_Forest]) -> Floats:
         predicted = np.full(len(inputs), self._base)
@@ -67,6 +68,11 @@ class Compiled:
         for part, session in forests:
             predicted += session.run(None, {"x": part.seen_by_trees(inputs)})[0][:, 0]
         return predicted
+
+
+def _shared_out(work: Callable[[Floats], npt.NDArray[Any]], inputs: Floats) -> npt.NDArray[Any]:
+    """`work` on all rows, a block of them on each core; in their order."""
+    return np.concatenate(list(_workers.map(work, np.array_split(inputs, _workers._max_workers))))
 
 
 def _numbering(tree: Tree) -> Tree:
