@@ -11,7 +11,7 @@ from typing import Any
 
 from cuvee import promotion
 from cuvee.database import single_writer
-from cuvee.errors import InvalidInputError, NotReadyError
+from cuvee.errors import NotReadyError
 from cuvee.settings import Settings
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
@@ -36,6 +36,10 @@ SAMPLE = "sample.json"
 ARTEFACT = "index-weights"
 
 
+class NothingToMeasureError(NotReadyError):
+    """Nothing is indexed, or none of the documents that a golden set asks about."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What was measured, and where it is logged."""
@@ -50,8 +54,8 @@ def evaluate_index(path: Path | None = None, settings: Settings | None = None) -
     """Measure the published generation on a golden set (the sample's by default) and log it to MLflow.
 
     Raises:
-        InvalidInputError: the golden set cannot be read, or is about documents that are not indexed.
-        NotReadyError: nothing is published.
+        InvalidInputError: the golden set cannot be read.
+        NothingToMeasureError: nothing is published, or nothing that the golden set is about.
     """
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
@@ -66,8 +70,8 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
     if the other half proves them better.
 
     Raises:
-        InvalidInputError: the golden set cannot be read, or is about documents that are not indexed.
-        NotReadyError: nothing is published.
+        InvalidInputError: the golden set cannot be read.
+        NothingToMeasureError: nothing is published, or nothing that the golden set is about.
     """
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
@@ -121,7 +125,7 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
         return
     published = generations.current(run.engine, run.index_dir)
     if published is None:
-        raise NotReadyError("Nothing is indexed yet, so there is nothing to measure.")
+        raise NothingToMeasureError("Nothing is indexed yet, so there is nothing to measure.")
     generation = Generation.load(published)
     recency = Recency(run.settings.recency_half_life_days)
     about["generation"] = str(generation.manifest.number)
@@ -132,11 +136,11 @@ def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
     """Without the questions about documents that are not there.
 
     Raises:
-        InvalidInputError: none is left that has an answer.
+        NothingToMeasureError: none is left that has an answer.
     """
     kept = tuple(case for case in chosen.cases if not case.answerable or case.relevant & bench.documents.keys())
     if not any(case.answerable for case in kept):
-        raise InvalidInputError(f"None of the documents that the golden set {chosen.name} asks about is indexed.")
+        raise NothingToMeasureError(f"None of the documents that the golden set {chosen.name} asks about is indexed.")
     return replace(chosen, cases=kept)
 
 

@@ -23,6 +23,8 @@ from cuvee.stack.airflow_client import AirflowClient
 from cuvee.stack.services import ServiceClient
 
 CUVEE = Path(sys.executable).parent / "cuvee"
+FOREST = {"estimator": "extra_trees", "n_estimators": 60}
+"""Trained in seconds; what `train_wine` makes by default is trained when the world has changed."""
 PORTS = ("AIRFLOW", "MLFLOW", "RAG", "ML", "SPARK_CONNECT")
 
 
@@ -129,6 +131,17 @@ def stack() -> Iterator[Stack]:
         for process in _left_over(home):
             process.send_signal(signal.SIGKILL)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def champion(stack: Stack) -> int:
+    """Version of the wine model that is served; one is trained if this is the first test that asks."""
+    if not stack.services.serves("ml"):
+        stack.airflow.wait_for_dags(["train_wine"])
+        run = stack.airflow.trigger("train_wine", FOREST)
+        wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
+        wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
+    return int(stack.services.model()["version"])
 
 
 def _left_over(home: Path) -> list[psutil.Process]:

@@ -13,13 +13,11 @@ from reportlab.pdfgen import canvas
 
 from cuvee.stack import demo
 from ml_service import wine
-from tests.e2e.conftest import Stack, wait_until
+from tests.e2e.conftest import FOREST, Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 WINE = wine.EXAMPLE
-FOREST = {"estimator": "extra_trees", "n_estimators": 60}
-"""Trained in seconds; what `train_wine` makes by default is trained when the world has changed."""
 MUSEUM = "The cellar museum keeps an iron press from 1871. It opens on the first Sunday of March, from ten to four. "
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cuvee.cli import app
 from cuvee.database import promotions
+from cuvee.errors import InvalidInputError
 from cuvee.settings import Settings
 from rag_service import pipeline
 from rag_service.documents import ledger
@@ -21,6 +22,7 @@ from rag_service.index import building
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
 from rag_service.index.manifest import Manifest
+from rag_service.pipeline import evaluation
 from rag_service.pipeline.run import Run
 from tests.integration.rag_service.live import set_document, shelve
 from tests.integration.rag_service.serving import Library, publish
@@ -141,3 +143,18 @@ def test_the_documents_that_are_indexed_are_measured_and_the_report_is_logged(re
     assert run.data.metrics["bm25.hit_1"] == 1
     assert run.data.metrics["hybrid.hit_1"] == 0, "the weights in use rank the worst first"
     assert run.data.metrics["refusal.threshold"] == pytest.approx(published(ready).refusal_threshold)
+
+
+def test_what_asks_about_nothing_that_is_indexed_is_told_apart_from_what_cannot_be_read(
+    ready: Run, tmp_path: Path
+) -> None:
+    about_others = tmp_path / "others.json"
+    asked = {"question": "How old is it?", "answerable": True, "document": "other.txt", "answers": ["9"]}
+    about_others.write_text(json.dumps([asked]))
+    unreadable = tmp_path / "unreadable.json"
+    unreadable.write_text("[")
+
+    with pytest.raises(evaluation.NothingToMeasureError, match=r"None of the documents .* is indexed"):
+        evaluation.evaluate_index(about_others)
+    with pytest.raises(InvalidInputError, match="is no golden set"):
+        evaluation.evaluate_index(unreadable)
