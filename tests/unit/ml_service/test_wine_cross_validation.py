@@ -1,9 +1,11 @@
 """Folds that do not part duplicates, weights by recency, intervals that cover what they say, and a resumable search."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import VotingRegressor
 
 from ml_service import cross_validation, search
 from ml_service.candidates import TrainingParams
@@ -40,6 +42,20 @@ def test_a_wine_that_is_a_half_life_older_weighs_half_and_one_without_a_date_as_
     assert cross_validation.weights(data, 10).tolist() == [1.0, 0.5, 0.25, 0.25]
     assert cross_validation.weights(data, 0).tolist() == [1.0] * 4
     assert cross_validation.weights(dataset(4), 10).tolist() == [1.0] * 4
+
+
+def test_a_blend_is_fitted_in_one_process_its_forest_with_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, fit = [], VotingRegressor.fit
+
+    def spied(self: VotingRegressor, *arguments: Any, **options: Any) -> Any:
+        seen.append((self.n_jobs, dict(self.estimators)["extra_trees"].n_jobs))
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(VotingRegressor, "fit", spied)
+    model = cross_validation.fit(TrainingParams(n_estimators=10), dataset(), np.arange(100)).named_steps["model"]
+
+    assert seen == [(None, -1)]
+    assert (model.n_jobs, model.named_estimators_["extra_trees"].n_jobs) == (None, None)
 
 
 @pytest.mark.parametrize("estimator", ["blend", "ridge"])
