@@ -4,6 +4,7 @@ Which estimators can come is said in `ml_service.candidates`.
 """
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -196,15 +197,29 @@ def _log_model(model: Pipeline, dataset: Dataset, intervals: Intervals) -> str:
     inputs, _ = dataset.part("train")
     shown = inputs.head(_EXAMPLE_ROWS)
     predicted = model.predict(shown)
-    logged = mlflow.sklearn.log_model(
-        model,
-        name="model",
-        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-        skops_trusted_types=list(artifact.TRUSTED_TYPES),
-        signature=infer_signature(shown, predicted),
-        input_example=shown,
-        metadata={**artifact.example(shown.to_numpy(np.float64), predicted), artifact.INTERVALS: intervals.to_json()},
-        # Named here: MLflow would otherwise start a process of its own to guess them.
-        pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}"],
-    )
+    with tempfile.TemporaryDirectory(prefix="cuvee-code-") as folder:
+        logged = mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+            skops_trusted_types=list(artifact.TRUSTED_TYPES),
+            signature=infer_signature(shown, predicted),
+            input_example=shown,
+            metadata={
+                **artifact.example(shown.to_numpy(np.float64), predicted),
+                artifact.INTERVALS: intervals.to_json(),
+            },
+            code_paths=[str(_code(Path(folder)))],
+            # Named here: MLflow would otherwise start a process of its own to guess them.
+            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}"],
+        )
     return str(logged.model_uri)
+
+
+def _code(folder: Path) -> Path:
+    """The package as far as a loaded model needs it, so that MLflow loads a version where this project is not."""
+    package = folder / "ml_service"
+    package.mkdir()
+    for module in ("__init__.py", "gaussian_process.py"):
+        shutil.copy(Path(__file__).with_name(module), package)
+    return package

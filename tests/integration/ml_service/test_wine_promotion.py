@@ -15,12 +15,23 @@ from mlflow import MlflowClient
 from cuvee.database import promotions
 from cuvee.errors import IntegrityError, InvalidInputError
 from cuvee.registry import Registry
-from cuvee.settings import Settings
+from cuvee.settings import PROJECT_DIR, Settings
 from ml_service import pipeline
 from ml_service.wine import MODEL_NAME
 
 pytestmark = pytest.mark.integration
 
+ELSEWHERE = """
+import sys, json, importlib.util, mlflow
+project, uri = sys.argv[1:]
+sys.path = [path for path in sys.path if path != project]
+assert importlib.util.find_spec("ml_service") is None
+mlflow.set_tracking_uri(uri)
+model = mlflow.pyfunc.load_model("models:/wine-quality/1")
+example = model.metadata.metadata["cuvee_example"]
+rows = [dict(zip(model.metadata.signature.inputs.input_names(), row)) for row in example["inputs"]]
+print(json.dumps((model.predict(rows) - example["predicted"]).tolist()))
+"""
 SMALL = {"estimator": "extra_trees", "n_estimators": 10, "min_samples_leaf": 5}
 
 
@@ -71,8 +82,16 @@ def test_a_model_that_is_clearly_better_replaces_the_champion(
     assert decisions(engine) == [("1", True), ("2", True)]
 
 
-def test_a_run_has_parameters_metrics_plots_signature_checksum_and_a_baseline_beside_it(
-    wine_settings: Settings, features: dict[str, Any]
+def differences_elsewhere(wine_settings: Settings, folder: Path) -> list[float]:
+    """Between what version 1 answered when it was trained and what MLflow makes of it without this project."""
+    command = [sys.executable, "-c", ELSEWHERE, str(PROJECT_DIR), wine_settings.resolved_mlflow_uri]
+    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stderr
+    return list(json.loads(told.stdout.splitlines()[-1]))
+
+
+def test_a_run_has_parameters_metrics_plots_a_baseline_beside_it_and_a_model_that_mlflow_loads_anywhere(
+    wine_settings: Settings, features: dict[str, Any], tmp_path: Path
 ) -> None:
     receipt = train(wine_settings, features, "documented", estimator="blend")
 
@@ -97,6 +116,8 @@ def test_a_run_has_parameters_metrics_plots_signature_checksum_and_a_baseline_be
     assert "CC BY 4.0" in card and "| RMSE, low quality |" in card
     assert 0.85 < run.data.metrics["coverage"] < 0.95
     assert receipt["run_url"].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{receipt['run_id']}")
+    differences = differences_elsewhere(wine_settings, tmp_path)
+    assert len(differences) == 5 and max(map(abs, differences)) < 1e-6
 
 
 def test_a_repeated_training_finds_what_it_registered_unless_data_or_parameters_changed(
@@ -147,7 +168,7 @@ def test_a_repeated_decision_changes_nothing_also_after_a_later_promotion(
 KILLED = """
 import json, os, signal, sys
 from cuvee.registry import Registry
-from cuvee.settings import Settings
+from cuvee.settings import PROJECT_DIR, Settings
 from ml_service import pipeline
 
 point, candidate, features = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
