@@ -30,5 +30,5 @@ def made_hit(
         texts = [one.in_context for one in whole.statements]
         similarities = (encoder.encode(texts) @ vector).tolist() if texts else []
     alike = similarities if similarities is not None else [0.5] * len(whole.statements)
-    matches, phrases = matched(query, whole, alike)
+    matches, phrases = matched(query, whole.title, [one.text for one in whole.statements], alike)
     return Hit(whole, score, Signals(score, max(alike, default=score), 0.0, 0.0, phrases), matches, query)

@@ -19,7 +19,7 @@ from rag_service.index.filters import Condition
 from rag_service.index.lexical import Lexical
 from rag_service.index.manifest import MANIFEST, FileInfo, Manifest, index_dir_of, read_manifest
 from rag_service.index.publishing import current, next_number, publish
-from rag_service.index.rows import SCHEMA, Chunk, Rows
+from rag_service.index.rows import SCHEMA, Chunk, Outline, Rows
 from rag_service.index.segments import OpenSegment
 from rag_service.index.tombstones import read_tombstones
 from rag_service.index.vectors import best
@@ -164,6 +164,10 @@ class Generation:
     def chunk(self, row: int) -> Chunk:
         segment, local = self._at(row)
         return segment.chunks.chunk(local)
+
+    def outline(self, row: int) -> Outline:
+        segment, local = self._at(row)
+        return segment.chunks.outline(local)
 
     def _parts(self) -> Iterator[tuple[OpenSegment, int, int]]:
         """Each segment with the numbers of its first row and of the row after its last."""

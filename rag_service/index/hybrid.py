@@ -6,8 +6,10 @@ convex combination of scores and not of ranks: Bruch, Gai, Ingber 2023, "An Anal
 Retrieval".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -19,6 +21,7 @@ from rag_service.index.filters import Condition
 from rag_service.index.generation import Chunk, Scored, Selection
 from rag_service.index.lexical import stems
 from rag_service.index.recency import ALWAYS_FRESH, Recency
+from rag_service.index.rows import Outline
 
 CANDIDATES = 60
 """Taken from each side."""
@@ -27,6 +30,9 @@ _FINE_CANDIDATES = 30
 _NEAR_DUPLICATE = 0.9
 
 Vectors = npt.NDArray[np.float32]
+
+_beside = ThreadPoolExecutor(thread_name_prefix="lexical")
+"""Looks for words while the asking thread looks for vectors; neither holds the interpreter's lock."""
 
 
 class Searchable(Protocol):
@@ -39,6 +45,7 @@ class Searchable(Protocol):
     def rarity(self, stems: Sequence[str]) -> dict[str, float]: ...
     def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors: ...
     def statement_vectors(self, rows: npt.NDArray[np.int64]) -> tuple[Vectors, npt.NDArray[np.int64]]: ...
+    def outline(self, row: int) -> Outline: ...
     def chunk(self, row: int) -> Chunk: ...
 
 
@@ -55,11 +62,24 @@ class Query:
     """Its pairs of neighbouring stems."""
     calibration: Calibration
 
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        return frozenset(self.rarity)
+
+    @cached_property
+    def _shares(self) -> dict[frozenset[str], float]:
+        """Asked for again and again: most statements have none of the words, or the same one or two."""
+        return {}
+
     def share(self, found: frozenset[str]) -> float:
         """How much of what the question's words tell is told by these of its stems; 0 to 1."""
-        whole = sum(self.rarity.values())
-        # Summed in one order, so that the same question gives the same figures in every process.
-        return sum(weight for stem, weight in self.rarity.items() if stem in found) / whole if whole else 0.0
+        share = self._shares.get(found)
+        if share is None:
+            whole = sum(self.rarity.values())
+            # Summed in one order, so that the same question gives the same figures in every process.
+            told = sum(weight for stem, weight in self.rarity.items() if stem in found)
+            share = self._shares[found] = told / whole if whole else 0.0
+        return share
 
 
 @dataclass(frozen=True)
@@ -133,17 +153,16 @@ def search(
     # Where age counts, a fresh passage may be better than many old ones that say much the same.
     depth = len(rows) if recency.half_life_days else max(_FINE_CANDIDATES, top_k)
     fine = np.lexsort((rows, -coarse))[:depth]
-    found = _read(generation, query, rows[fine], cosines[fine], lexical[fine], recency)
-    found.sort(key=lambda hit: (-hit.order, hit.chunk.chunk_id))
-    return _distinct(found, top_k)
+    ranked = _ranked(generation, query, rows[fine], cosines[fine], lexical[fine], recency)
+    return _distinct(ranked, top_k)
 
 
 def _candidates(
     generation: Searchable, query: Query, count: int, selection: Selection
 ) -> tuple[npt.NDArray[np.int64], Vectors, Vectors]:
     """Rows that either side finds, with both signals of each: exact, whichever side found them."""
-    near = generation.dense(query.vector, count, selection)
-    worded = generation.lexical(query.text, count, selection)
+    words = _beside.submit(generation.lexical, query.text, count, selection)
+    near, worded = generation.dense(query.vector, count, selection), words.result()
     rows = np.union1d(near.rows, worded.rows)
     cosines = _completed(rows, near, lambda missing: generation.vectors(missing) @ query.vector)
     bm25 = _completed(rows, worded, lambda missing: generation.lexical_of(query.text, missing))
@@ -166,20 +185,23 @@ class _Score(Protocol):
     def __call__(self, rows: npt.NDArray[np.int64], /) -> Vectors: ...
 
 
-def _read(
+def _ranked(
     generation: Searchable,
     query: Query,
     rows: npt.NDArray[np.int64],
     cosines: Vectors,
     lexical: Vectors,
     recency: Recency,
-) -> list[Hit]:
+) -> Iterator[Hit]:
+    """These rows, best first; each is read whole when it is asked for."""
     vectors, starts = generation.statement_vectors(rows)
     similarities = (vectors @ query.vector).tolist()
-    hits = []
+    found = []
     for place, row in enumerate(rows.tolist()):
-        chunk = generation.chunk(row)
-        matches, phrases = matched(query, chunk, similarities[starts[place] : starts[place + 1]])
+        outline = generation.outline(row)
+        matches, phrases = matched(
+            query, outline.title, outline.statements, similarities[starts[place] : starts[place + 1]]
+        )
         cosine = float(cosines[place])
         signals = Signals(
             dense=cosine,
@@ -190,33 +212,35 @@ def _read(
             phrases=phrases,
         )
         score = _fused(query.calibration.retrieval, signals)
-        hits.append(Hit(chunk, score, signals, matches, query, freshness=recency.freshness(chunk)))
-    return hits
+        freshness = recency.freshness(generation.chunk(row)) if recency.half_life_days else 1.0
+        found.append((-freshness * score, outline.chunk_id, row, score, signals, matches, freshness))
+    for *_, row, score, signals, matches, freshness in sorted(found):
+        yield Hit(generation.chunk(row), score, signals, matches, query, freshness=freshness)
 
 
-def matched(query: Query, chunk: Chunk, similarities: Sequence[float]) -> tuple[tuple[Match, ...], float]:
-    """How each statement matches, and the share of the question's phrases that the passage has."""
-    wanted = query.rarity.keys()
-    title = wanted & set(stems(chunk.title))
-    before: set[str] = set()
-    pairs: set[tuple[str, str]] = set()
+def matched(
+    query: Query, title: str, statements: Sequence[str], similarities: Sequence[float]
+) -> tuple[tuple[Match, ...], float]:
+    """How each statement of a passage matches, and the share of the question's phrases that the passage has."""
+    titled = query.stems.intersection(stems(title))
+    before: frozenset[str] = frozenset()
+    phrases: frozenset[tuple[str, str]] = frozenset()
     matches = []
-    for statement, similarity in zip(chunk.statements, similarities, strict=True):
-        words = stems(statement.text)
-        pairs.update(pairwise(words))
-        here = wanted & set(words)
-        shares = [query.share(frozenset(found)) for found in (here, here | title, here | title | before)]
+    for statement, similarity in zip(statements, similarities, strict=True):
+        words = stems(statement)
+        phrases |= query.phrases.intersection(pairwise(words))
+        here = query.stems.intersection(words)
+        shares = [query.share(found) for found in (here, here | titled, here | titled | before)]
         matches.append(Match(similarity, *shares))
         before = here
-    phrases = len(query.phrases & pairs) / len(query.phrases) if query.phrases else 0.0
-    return tuple(matches), phrases
+    return tuple(matches), len(phrases) / len(query.phrases) if query.phrases else 0.0
 
 
 def _fused(weights: RetrievalWeights, signals: Signals) -> float:
     return float(sum(getattr(weights, name) * value for name, value in signals._asdict().items()))
 
 
-def _distinct(hits: Sequence[Hit], top_k: int) -> list[Hit]:
+def _distinct(hits: Iterable[Hit], top_k: int) -> list[Hit]:
     kept: list[tuple[Hit, frozenset[str]]] = []
     for hit in hits:
         if len(kept) == top_k:

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +62,14 @@ class Chunk:
     """When the document was published, as it says itself."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     statements: tuple[Statement, ...] = ()
+
+
+class Outline(NamedTuple):
+    """Of a chunk, what it is ranked by: read for many chunks where few are then read whole."""
+
+    chunk_id: str
+    title: str
+    statements: list[str]
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,7 @@ class ChunkFile:
         if not reader.schema.equals(SCHEMA):
             raise IntegrityError(f"{path} has other columns than this version writes.")
         self._starts = np.concatenate([[0], np.cumsum([len(batch) for batch in self._batches])]).astype(np.int64)
+        self._opened = [_OpenBatch(batch) for batch in self._batches]
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -156,8 +165,12 @@ class ChunkFile:
         return [batch.column(name) for batch in self._batches]
 
     def chunk(self, row: int) -> Chunk:
-        batch = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return _chunk(self._batches[batch].slice(row - int(self._starts[batch]), 1).to_pylist()[0])
+        batch, local = self._at(row)
+        return batch.chunk(local)
+
+    def outline(self, row: int) -> Outline:
+        batch, local = self._at(row)
+        return batch.outline(local)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
         """These rows, which ascend."""
@@ -167,6 +180,10 @@ class ChunkFile:
             local = rows[batches == batch] - self._starts[batch]
             parts.append(self._batches[batch].take(pa.array(local)))
         return pa.Table.from_batches(parts, SCHEMA)
+
+    def _at(self, row: int) -> tuple["_OpenBatch", int]:
+        batch = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._opened[batch], row - int(self._starts[batch])
 
 
 def write_chunks(path: Path, tables: Iterator[pa.Table]) -> int:
@@ -199,13 +216,24 @@ def _matrix(packed: list[bytes], kind: Any, rows: int | None, width: int | None 
     return flat.reshape(-1, width) if width else flat.reshape(0, 0)
 
 
-def _chunk(record: dict[str, Any]) -> Chunk:
-    plain = {name: record[name] for name in SCHEMA.names[:11]}
-    return Chunk(
-        **plain,
-        source=record["source"] or "inbox",
-        author=record["author"],
-        date=record["date"],
-        metadata=dict(record["metadata"] or ()),
-        statements=tuple(Statement(**statement) for statement in record["statements"] or ()),
-    )
+class _OpenBatch:
+    """Columns at hand: `RecordBatch.to_pylist` of one row takes three times as long."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        *plain, self._metadata, statements = batch.columns
+        self._plain = dict(zip(SCHEMA.names, plain, strict=False))
+        self._statement_starts = statements.offsets.to_numpy()
+        self._statement_fields = [statements.values.field(number) for number in range(STATEMENTS.value_type.num_fields)]
+
+    def chunk(self, row: int) -> Chunk:
+        first, last = self._statement_starts[row : row + 2].tolist()
+        told = zip(*(column.slice(first, last - first).to_pylist() for column in self._statement_fields), strict=True)
+        record = {name: column[row].as_py() for name, column in self._plain.items()}
+        record["source"] = record["source"] or "inbox"
+        metadata = dict(self._metadata[row].as_py() or ())
+        return Chunk(**record, metadata=metadata, statements=tuple(Statement(*fields) for fields in told))
+
+    def outline(self, row: int) -> Outline:
+        first, last = self._statement_starts[row : row + 2].tolist()
+        said = self._statement_fields[0].slice(first, last - first).to_pylist()
+        return Outline(self._plain["chunk_id"][row].as_py(), self._plain["title"][row].as_py(), said)

@@ -7,6 +7,7 @@ share an index and differ in what they can do must be told one runtime by name (
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -82,11 +83,13 @@ def computes_bf16() -> bool:
 
 @lru_cache(maxsize=1)
 def has_gpu() -> bool:
-    if not _NVIDIA.exists():
-        return False  # spares importing torch
+    """Whether torch has a GPU to compute on. CUDA is not started: a process forked after that could not use it."""
+    # Both spare importing torch; a container sees its machine's driver, but may have neither GPU nor a torch for one.
+    if not _NVIDIA.exists() or version("torch").endswith("+cpu"):
+        return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() > 0  # it asks NVML; torch.cuda.is_available would start CUDA
 
 
 def anatomy(folder: Path) -> Anatomy | None:

@@ -1,7 +1,8 @@
 """Segments: some rows with their vectors, texts and words, written once, never changed, named by their content.
 
-Files in `segments/<id>/`: `chunks.arrow`, `vectors.faiss`, `statements.f16` (the vectors of all statements in order,
-fp16, row by row), `lexical-<part>.*`, and `segment.json`, by which a repeated build finds what it would write again.
+Files in `segments/<id>/`: `chunks.arrow`, `vectors.faiss` and, of many, `vectors.f16`, `statements.f16` (the vectors of
+all statements in order, fp16, row by row), `lexical-<part>.*`, and `segment.json`, by which a repeated build finds what
+it would write again.
 """
 
 import hashlib
@@ -48,7 +49,9 @@ def write(index_dir: Path, batches: Iterable[Rows], dimension: int, first_row: i
         if not rows:
             return None
         parts = [sha256(aside / name) for name in (_CHUNKS, _RAW, _STATEMENTS)]
-        identity = hashlib.sha256("\0".join([*parts, str(first_row), lexical.VERSION]).encode()).hexdigest()[:32]
+        identity = hashlib.sha256(
+            "\0".join([*parts, str(first_row), vectors.VERSION, lexical.VERSION]).encode()
+        ).hexdigest()[:32]
         place = folder / identity
         found = _found(index_dir, place)
         if found is not None:

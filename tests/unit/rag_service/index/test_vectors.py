@@ -45,7 +45,7 @@ def test_few_vectors_are_kept_flat_and_come_back_unchanged(tmp_path: Path) -> No
 def test_many_vectors_are_grouped_and_come_back_to_fp16(many: np.ndarray, grouped: Vectors) -> None:
     rows = np.array([7, 0, 11_999, 7])
 
-    assert (grouped.kind, len(grouped)) == ("IVF32,SQfp16", 12_000)
+    assert (grouped.kind, len(grouped)) == ("IVF32,SQ8", 12_000)
     assert np.array_equal(grouped.reconstruct(rows), many[rows].astype(np.float16).astype(np.float32))
 
 
@@ -83,8 +83,9 @@ def test_the_same_vectors_give_the_same_file(many: np.ndarray, tmp_path: Path) -
     for name in ("one", "two"):
         build(tmp_path / name, many, *many.shape)
 
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    for ending in ("", ".f16"):
+        assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.f16", "two", "two.f16"]
 
 
 @pytest.mark.parametrize("count", [499, 501])
@@ -101,6 +102,18 @@ def test_a_file_that_is_no_index_or_none_of_ours_is_refused(tmp_path: Path) -> N
         Vectors.read(tmp_path / "torn")
     with pytest.raises(IntegrityError, match="of another kind"):
         Vectors.read(tmp_path / "other")
+
+
+def test_many_vectors_without_their_halves_or_with_torn_ones_are_refused(many: np.ndarray, tmp_path: Path) -> None:
+    build(tmp_path / "v", many, *many.shape)
+    halves = vectors.halves_of(tmp_path / "v")
+
+    halves.write_bytes(halves.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match=r"v\.f16 does not hold 12000 vectors of 48 numbers"):
+        Vectors.read(tmp_path / "v")
+    halves.unlink()
+    with pytest.raises(IntegrityError, match=r"v\.f16 cannot be read"):
+        Vectors.read(tmp_path / "v")
 
 
 def test_a_search_looks_at_more_groups_the_fewer_rows_are_alive() -> None:
