@@ -25,8 +25,8 @@ from rag_service.index.rows import Outline
 
 CANDIDATES = 60
 """Taken from each side."""
-_FINE_CANDIDATES = 30
-"""Best by the two cheap signals; only these are read."""
+_FINE_CANDIDATES = 24
+"""Best by the two cheap signals; only these are read. Of 1,299 questions 15 gave nDCG@10 0.919, 24 and 30 0.920."""
 _NEAR_DUPLICATE = 0.9
 
 Vectors = npt.NDArray[np.float32]
@@ -228,8 +228,9 @@ def matched(
     matches = []
     for statement, similarity in zip(statements, similarities, strict=True):
         words = stems(statement)
-        phrases |= query.phrases.intersection(pairwise(words))
         here = query.stems.intersection(words)
+        if here:
+            phrases |= query.phrases.intersection(pairwise(words))
         shares = [query.share(found) for found in (here, here | titled, here | titled | before)]
         matches.append(Match(similarity, *shares))
         before = here

@@ -43,6 +43,7 @@ class OpenVinoNetwork:
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISION[files.runtime],
             "INFERENCE_NUM_THREADS": threads or 0,
+            "ENABLE_CPU_PINNING": threads is None,  # else each of several workers pins its thread to the same core
             "NUM_STREAMS": 1,  # one text is as fast as it can be; two streams make many texts 5 % faster
         }
         core = openvino.Core()
