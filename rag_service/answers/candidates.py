@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rag_service.answers.cues import answers_kind, kind_of
 from rag_service.answers.words import squeezed, terms
@@ -38,9 +39,15 @@ def candidates(question: str, hits: Sequence[Hit]) -> list[Candidate]:
             score = _score(weights, match, hit.freshness * hit.score)
             if answers_kind(kind, question, statement.text):
                 score += getattr(weights, kind)
-            words = frozenset(terms(statement.text))
-            found.setdefault(squeezed(statement.text), Candidate(rank, position, statement, match, score, words))
+            same, words = _compared(statement.text)
+            found.setdefault(same, Candidate(rank, position, statement, match, score, words))
     return sorted(found.values(), key=lambda one: (-one.score, one.rank, one.position))
+
+
+@lru_cache(maxsize=4_096)
+def _compared(text: str) -> tuple[str, frozenset[str]]:
+    """What statements are told apart by; kept, as one question's are looked at to refuse and again to answer."""
+    return squeezed(text), frozenset(terms(text))
 
 
 def _score(weights: AnswerWeights, match: Match, passage: float) -> float:

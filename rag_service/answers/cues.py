@@ -4,6 +4,7 @@ Question words decide (a small part of the taxonomy of Li and Roth 2002, "Learni
 """
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from rag_service.answers.words import STOP_WORDS, words
@@ -51,6 +52,7 @@ def kind_of(question: str) -> Kind:
     return next((kind for kind, pattern in _KINDS if pattern.search(question)), "other")
 
 
+@lru_cache(maxsize=4_096)
 def answers_kind(kind: Kind, question: str, text: str) -> bool:
     """Whether `text` has a time, number, name or reason, as the question asks for; false for other kinds."""
     if kind == "when":

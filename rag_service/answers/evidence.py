@@ -68,7 +68,7 @@ def pieces(title: str, passage: str) -> tuple[Piece, ...]:
 def _pieces(title: str, passage: str) -> Iterator[Piece]:
     heading, before, columns = "", "", ""
     hostile = speaking(passage)
-    for start, end in sentences.split(passage):
+    for start, end in _spans(passage):
         text = " ".join(passage[start:end].split())
         if CELL in text and CELL not in before:
             columns, before = text, text
@@ -88,7 +88,7 @@ def speaking(passage: str) -> list[Span]:
     """The sentences that speak to a language model, and the one after each, in which an order often goes on."""
     found: list[Span] = []
     speaks = False
-    for start, end in sentences.split(passage):
+    for start, end in _spans(passage):
         before, speaks = speaks, bool(_TO_THE_MODEL.search(passage, start, end))
         if speaks or before:
             found.append(Span(start, end))
@@ -125,6 +125,7 @@ def _occurrences(line: str, passage: str) -> Iterator[Span]:
 
 
 _squeezed = lru_cache(maxsize=256)(squeezed)
+_spans = lru_cache(maxsize=256)(sentences.split)
 
 
 @lru_cache(maxsize=256)
@@ -135,5 +136,5 @@ def _spelt(line: str) -> re.Pattern[str]:
 @lru_cache(maxsize=256)
 def _edges(passage: str) -> tuple[frozenset[int], frozenset[int]]:
     """Where the sentences of a passage start, and where they end."""
-    spans = sentences.split(passage)
+    spans = _spans(passage)
     return frozenset(start for start, _ in spans), frozenset(end for _, end in spans)

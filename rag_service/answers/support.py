@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from rag_service.answers.placement import in_place
 from rag_service.answers.quantities import contained, quantities
-from rag_service.answers.words import names, negated, stem, terms, words
+from rag_service.answers.words import names, negates, stem, terms, words
 
 # Words that add nothing to a claim, and those whose presence alone counts.
 _FILLERS = frozenset(map(stem, ("also", "therefore", "thus", "however", "according", "please", "order")))
@@ -199,7 +199,7 @@ def _same_polarity(one: str, other: str) -> bool:
 
 def _negations(text: str) -> int:
     """How many words say "not"; "ne ... pas" is one."""
-    found = [word for word in words(text) if negated(word) or word.casefold() in _NEGATIONS_ELSEWHERE]
+    found = [word for word in words(text) if negates(word) or word.casefold() in _NEGATIONS_ELSEWHERE]
     return len([word for word in found if word.casefold() != "ne"]) or len(found)
 
 

@@ -52,9 +52,13 @@ def names(text: str) -> set[str]:
     return {stem(w) for w in words(text) if w[0].isupper() and len(w) > 1 and w.casefold() not in STOP_WORDS}
 
 
+def negates(word: str) -> bool:
+    folded = word.casefold()
+    return folded in _NEGATIONS or folded.endswith(("n't", "n\u2019t"))
+
+
 def negated(text: str) -> bool:
-    folded = [word.casefold() for word in words(text)]
-    return any(w in _NEGATIONS or w.endswith(("n't", "n\u2019t")) for w in folded)
+    return any(map(negates, words(text)))
 
 
 def squeezed(text: str) -> str:
