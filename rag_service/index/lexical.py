@@ -107,7 +107,9 @@ class Lexical:
         query = self._query(text)
         if query is None or not len(rows):
             return _nothing()
-        among = tantivy.Query.term_set_query(self._schema, "row", rows.tolist())
+        # A set query over as many rows takes twice as long: it goes through the terms of all rows.
+        listed = [tantivy.Query.term_query(self._schema, "row", row) for row in rows.tolist()]
+        among = tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in listed])
         silent = tantivy.Query.const_score_query(among, 0.0)
         both = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, silent)])
         return self._found(both, min(count, len(rows)))
