@@ -199,15 +199,14 @@ _bearer = HTTPBearer(auto_error=False, description="API key, as printed by `make
 def caller_with(scope: KeyScope) -> Any:
     """Dependency: the caller behind the request's API key, which must have `scope`. Needs `app.state.keys`."""
 
-    def authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
-        keys: KeyRing = request.app.state.keys
-        return keys.authenticate(request.headers.get("authorization"), scope)
+    async def authenticate(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
+        return await caller_of(request, scope)
 
     return Depends(authenticate)
 
 
 async def caller_of(request: Request, scope: KeyScope) -> Caller:
-    """The same without a dependency, for handlers on the event loop that are called thousands of times a second."""
+    """The same without a dependency, for handlers that are called thousands of times a second."""
     keys: KeyRing = request.app.state.keys
     authorization = request.headers.get("authorization")
     remembered = keys.remembered(authorization, scope)

@@ -120,6 +120,8 @@ def _occurrences(line: str, passage: str) -> Iterator[Span]:
     while at >= 0:
         yield Span(at, at + len(line))
         at = passage.find(line, at + 1)
+    if _squeezed(passage).count(squeezed(line)) == passage.count(line):
+        return
     for match in _spelt(line).finditer(passage):
         yield Span(match.start(), match.end())
 

@@ -174,7 +174,7 @@ def _map_statements(path: Path, count: int, dimension: int) -> NDArray[np.float1
     if not count:
         return np.empty((0, dimension), dtype=np.float16)
     try:
-        return np.memmap(path, dtype=np.float16, mode="r", shape=(count, dimension))
+        return np.asarray(np.memmap(path, dtype=np.float16, mode="r", shape=(count, dimension)))
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path} does not hold {count} vectors of {dimension} numbers: {error}") from error
 
