@@ -29,7 +29,10 @@ class Sized(BaseModel):
 
 
 class FakeKeys:
-    """Knows two keys; "weak" lacks every scope."""
+    """Knows two keys; "weak" lacks every scope. Remembers neither."""
+
+    def remembered(self, authorization: str | None, scope: str) -> None:
+        return None
 
     def authenticate(self, authorization: str | None, scope: str) -> Caller:
         if authorization == "Bearer strong":
