@@ -81,7 +81,7 @@ def measure_build(folder: Path, count: int) -> dict[str, Any]:
     kind = build(folder / "vectors.faiss", read_parquet(folder / "vectors.parquet"), count, DIMENSION)
     seconds = time.perf_counter() - started
     peak_kb = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-    size = (folder / "vectors.faiss").stat().st_size
+    size = sum((folder / name).stat().st_size for name in ("vectors.faiss", "vectors.f16") if (folder / name).exists())
     figures = {"build_seconds": round(seconds, 1), "build_peak_mb": round(peak_kb / 1e3), "file_mb": round(size / 1e6)}
     return {"kind": kind, **figures}
 
