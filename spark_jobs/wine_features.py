@@ -29,14 +29,11 @@ from pyspark.sql.types import (
 )
 
 from ml_service.wine import COLOURS, FEATURE_NAMES, QUALITY, Feature
-from spark_jobs.wine_files import BROKEN, MEASURED, TEXT_COLUMNS, read
+from spark_jobs.wine_files import BROKEN, MEASURED, NUMBER, TEXT_COLUMNS, number_of, read
 
 log = logging.getLogger(__name__)
 
 TEST_PERCENT = 20
-
-# Java's own parser also takes "7d", "NaN" and "Infinity".
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 REJECTED_SCHEMA = StructType(
     [StructField(name, StringType()) for name in (*TEXT_COLUMNS, "reason")]
@@ -62,13 +59,13 @@ def transform(rows: DataFrame) -> Wines:
     """Check, de-duplicate and split; a wine observed several times with one quality has its latest `observed_at`.
 
     Args:
-        rows: as text, `TEXT_COLUMNS`.
+        rows: as `wine_files.read` gives them.
     """
+    # Reasons, which need every value as text several times, are only made for the rows that have one.
     kinds = F.array_compact(F.array(_line_kind(), *[_kind(feature) for feature in MEASURED], *_other_kinds()))
     reason = F.concat_ws("; ", _line_kind(), *[_reason(feature) for feature in MEASURED], *_other_kinds())
-    checked = rows.withColumns({"reason": reason, "kinds": kinds})
-    rejected = checked.where(F.size("kinds") > 0).select(*REJECTED_SCHEMA.names)
-    valid = checked.where(F.size("kinds") == 0).select(
+    rejected = rows.where(~_right()).withColumns({"reason": reason, "kinds": kinds}).select(*REJECTED_SCHEMA.names)
+    valid = rows.where(_right()).select(
         *[_number(name).alias(name) for name in FEATURE_NAMES],
         "colour",
         _number("quality").cast("int").alias("quality"),
@@ -86,7 +83,20 @@ def _text(name: str) -> Column:
 
 
 def _number(name: str) -> Column:
-    return _text(name).try_cast("double")
+    return F.col(number_of(name))
+
+
+def _right() -> Column:
+    """Whether a row has no fault: the same as that it has no kind of fault, without a text where there is a number."""
+    numbers = [_number(feature.name).between(feature.lowest, feature.highest) for feature in MEASURED]
+    whole = _number(QUALITY.name) == F.floor(_number(QUALITY.name))
+    colour, timed = F.col("colour").isin(*COLOURS), ~F.coalesce(_no_time(), F.lit(False))
+    conditions = [F.col(BROKEN).isNull(), *numbers, whole, colour, timed]
+    return reduce(Column.__and__, [F.coalesce(condition, F.lit(False)) for condition in conditions])
+
+
+def _no_time() -> Column:
+    return (_text("observed_at") != "") & _moment().isNull()
 
 
 def _moment() -> Column:
@@ -105,10 +115,9 @@ def _other_kinds() -> list[Column]:
     """Kinds, and reasons alike, of what is not measured."""
     missing = F.col("colour").isNull()
     colour = F.lit(f"colour: neither {' nor '.join(COLOURS)}")
-    given = (_text("observed_at") != "") & _moment().isNull()
     return [
         _first([(missing | ~F.col("colour").isin(*COLOURS), colour)]),
-        _first([(given, F.lit("observed_at: not a time"))]),
+        _first([(_no_time(), F.lit("observed_at: not a time"))]),
     ]
 
 
@@ -118,7 +127,7 @@ def _faults(feature: Feature) -> list[tuple[Column, str, str]]:
     outside = f"outside {feature.range_text}"
     faults = [
         (text.isNull() | (text == ""), "missing", ""),
-        (~text.rlike(_NUMBER), "not a number", ""),
+        (~text.rlike(NUMBER), "not a number", ""),
         (~number.between(feature.lowest, feature.highest), outside, f"is {outside}"),
     ]
     if feature is QUALITY:

@@ -1,9 +1,14 @@
 """The three doors to one model, versions by name and on trial, observations: the served app over real HTTP."""
 
+import os
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +28,7 @@ from cuvee.settings import Settings
 from ml_service.api import app as service
 from ml_service.dataset import as_frame, encode
 from ml_service.wine import FEATURE_NAMES, FEATURES, INPUT_COLUMNS, MODEL_NAME
-from tests.integration.conftest import free_port
+from tests.integration.conftest import answers, free_port, wait_for
 from tests.integration.ml_service.test_wine_service import RED, WHITE, alias, forest, promote, rows, wait_until
 from tests.wine_versions import INTERVALS, register
 
@@ -311,3 +316,47 @@ def test_what_was_answered_is_written_when_the_service_is_stopped(
         written = set(connection.execute(sa.select(predictions.c.prediction_id)).scalars())
 
     assert {uuid.UUID(one["prediction_id"]) for one in ids} == written
+
+
+def test_a_killed_service_has_written_every_prediction_whose_answer_waited_for_its_row(
+    wine_settings: Settings, engine: sa.Engine, model: Pipeline, tmp_path: Path
+) -> None:
+    keys.ensure(engine, "tester", "the-key")
+    promote(wine_settings, model)
+    port, log = free_port(), tmp_path / "service.log"
+    environment = {
+        **os.environ,
+        "CUVEE_HOME": str(wine_settings.home),
+        "CUVEE_DATABASE_URL": wine_settings.resolved_database_url,
+        "CUVEE_MLFLOW_URI": wine_settings.resolved_mlflow_uri,
+        "CUVEE_PREDICTION_FLUSH_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "ml_service.api.app:create_app", "--port", str(port)]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+    answered: list[uuid.UUID] = []
+
+    def predict_until_it_is_gone() -> None:
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, headers=HEADERS, timeout=30) as client, suppress(httpx.TransportError):
+            while True:
+                answer = client.post("/predict", json={"samples": [RED]}).json()
+                answered.append(uuid.UUID(answer["predictions"][0]["prediction_id"]))
+
+    try:
+        wait_for(process, lambda: answers(f"http://127.0.0.1:{port}/health/ready"), log)
+        clients = [threading.Thread(target=predict_until_it_is_gone) for _ in range(4)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: len(answered) >= 200)
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    for client in clients:
+        client.join(timeout=30)
+
+    with engine.connect() as connection:
+        written = list(connection.execute(sa.select(predictions.c.prediction_id)).scalars())
+    assert len(answered) >= 200
+    assert set(answered) <= set(written)
+    assert len(written) == len(set(written))
