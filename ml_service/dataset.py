@@ -1,7 +1,7 @@
 """The feature table as arrays: what training, evaluation and serving all see, with a checksum of its content."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from cuvee.errors import DataQualityError, InvalidInputError, NotFoundError
 from ml_service.wine import COLOURS, FEATURE_NAMES, FEATURES, INPUT_COLUMNS
@@ -23,6 +24,7 @@ _MOST_TOLD = 10
 _LOWEST = np.array([*(feature.lowest for feature in FEATURES), 0.0])
 _HIGHEST = np.array([*(feature.highest for feature in FEATURES), 1.0])
 _BATCH_ROWS = 65_536
+_BUFFER_BYTES = 1_048_576
 
 _COLUMNS = [*FEATURE_NAMES, "colour", "quality", "copies", "observed_at", "group_id", "split"]
 
@@ -106,10 +108,16 @@ def load(folder: Path, most_rows: int | None = None) -> Dataset:
     taken = None
     if most_rows is not None and rows > most_rows:
         taken = pc.field("group_id") < f"{int(most_rows / rows * 16**8):08x}"
-    # Batch by batch: a whole read would hold the files' row groups beside the table.
-    batches = list(stored.to_batches(columns=_COLUMNS, filter=taken, batch_size=_BATCH_ROWS, batch_readahead=1))
+    batches = [batch for path in stored.files for batch in _batches(path, taken)]
     table = pa.Table.from_batches(batches, schema=pa.schema([stored.schema.field(name) for name in _COLUMNS]))
     return _dataset(table.to_pandas())
+
+
+def _batches(path: str, taken: pc.Expression | None) -> Iterator[pa.RecordBatch]:
+    """Batch by batch from a buffer: the scanner of a data set holds row groups of several files, two gigabytes."""
+    for batch in pq.ParquetFile(path, buffer_size=_BUFFER_BYTES).iter_batches(_BATCH_ROWS, columns=_COLUMNS):
+        chosen = batch.select(_COLUMNS)
+        yield chosen if taken is None else chosen.filter(taken)
 
 
 def _dataset(table: pd.DataFrame) -> Dataset:
