@@ -46,7 +46,7 @@ def build(batches: Iterable[NDArray[np.float32]], count: int, dimension: int, ha
     return index
 
 
-def eighths(vectors: NDArray[Any], largest: float | None = None) -> NDArray[np.float32]:
+def quantized(vectors: NDArray[Any], largest: float | None = None) -> NDArray[np.float32]:
     """Whole numbers of -127 to 127, in proportion to the vectors; `largest` is the number that becomes 127.
 
     FAISS multiplies such as 8-bit integers: twice as fast as fp16. Of unit vectors of 384 numbers the products err by
@@ -92,7 +92,7 @@ def _trained(vectors: NDArray[np.float16], largest: float) -> Any:
     index.cp.niter = _ROUNDS
     sample = min(count, _SAMPLE_PER_GROUP * groups)
     chosen = np.sort(np.random.default_rng(0).choice(count, sample, replace=False))
-    index.train(eighths(vectors[chosen], largest))
+    index.train(quantized(vectors[chosen], largest))
     return index
 
 
@@ -100,11 +100,11 @@ def _add(index: Any, vectors: NDArray[np.float16], largest: float) -> None:
     """Group after group, so that no group's memory grows by doubling: that took 3 GB more for a million vectors."""
     group = np.empty(len(vectors), dtype=np.int64)
     for first in range(0, len(vectors), _BATCH_ROWS):
-        batch = eighths(vectors[first : first + _BATCH_ROWS], largest)
+        batch = quantized(vectors[first : first + _BATCH_ROWS], largest)
         group[first : first + len(batch)] = index.quantizer.assign(batch, 1)[:, 0]
     order = np.argsort(group, kind="stable")
     for rows in slices(order):
-        batch, groups = eighths(vectors[rows], largest), group[rows]
+        batch, groups = quantized(vectors[rows], largest), group[rows]
         index.add_core(len(rows), *map(faiss.swig_ptr, (batch, rows, groups)))
 
 
@@ -114,7 +114,7 @@ def _measured_probes(index: Any, vectors: NDArray[np.float16]) -> int:
     chosen = np.sort(rng.choice(len(vectors), _QUERIES, replace=False))
     noise = _scaled(rng.standard_normal((_QUERIES, index.d), dtype=np.float32))
     queries = _QUERY_COSINE * vectors[chosen].astype(np.float32) + (1 - _QUERY_COSINE**2) ** 0.5 * noise
-    queries = np.stack([eighths(query) for query in _scaled(queries)])
+    queries = np.stack([quantized(query) for query in _scaled(queries)])
     _, truth = index.search(queries, _DEPTH, params=faiss.SearchParametersIVF(nprobe=index.nlist))  # type: ignore[call-arg]
     looked_at = 4
     while looked_at < index.nlist:

@@ -158,10 +158,10 @@ class Vectors:
             scores, found = self._index.search(query[None], count, params=parameters)
             return best(found[0], scores[0], count)
         probes, asked = ivf.probes(self._index, count, living), min(ivf.candidates(count), living)
-        eighths = ivf.eighths(query)[None]
+        coarse = ivf.quantized(query)[None]
         while True:
             parameters = faiss.SearchParametersIVF(nprobe=probes, **chosen)  # type: ignore[call-arg]
-            _, found = self._index.search(eighths, asked, params=parameters)
+            _, found = self._index.search(coarse, asked, params=parameters)
             rows = found[0][found[0] >= 0]
             if len(rows) >= count or probes >= self._index.nlist:
                 return best(rows, self.reconstruct(rows) @ query, count)
