@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cuvee.errors import DataQualityError
@@ -210,6 +212,29 @@ def test_any_number_of_csv_and_parquet_files_become_one_table_with_the_latest_ob
         "colour: neither red nor white",
         "observed_at: not a time",
         "quality: 6.5 is not a whole number",
+    ]
+
+
+def test_numbers_of_a_parquet_file_are_judged_as_their_texts_are(spark_url: str, tmp_path: Path) -> None:
+    measured = dict(zip(FEATURE_NAMES, VALUES, strict=True))
+    rows = [{**measured, "ph": ph} for ph in (3.51, float("nan"), float("inf"), None, 42.0, -0.0)]
+    table = pd.DataFrame(rows, dtype=object).assign(colour="red", quality=[5, 6, 5, 5, 5, 5])
+    schema = pa.schema(
+        [(name, pa.float64()) for name in FEATURE_NAMES] + [("colour", pa.string()), ("quality", pa.int64())]
+    )
+    pq.write_table(pa.Table.from_pylist(table.to_dict("records"), schema), tmp_path / "wine.parquet")
+
+    with attached(spark_url) as session:
+        wine_features.write(session, [tmp_path], tmp_path / "run")
+
+    found, rejected = (pd.read_parquet(tmp_path / "run" / name) for name in ("features", "rejected"))
+    assert found[list(FEATURE_NAMES)].to_numpy().tolist() == [VALUES]
+    assert sorted(kind for kinds in rejected["kinds"] for kind in kinds) == [
+        "ph: missing",
+        "ph: not a number",
+        "ph: not a number",
+        "ph: outside 2.5..4.5",
+        "ph: outside 2.5..4.5",
     ]
 
 

@@ -180,6 +180,8 @@ def test_an_mlflow_that_comes_up_later_is_found_by_the_periodic_check(
         started.app.state.serving._champion._registry = inference.Registry(wine_settings.resolved_mlflow_uri)  # type: ignore[attr-defined]
         wait_until(lambda: version(started) == served)
 
+        assert started.get("/health/ready").status_code == 200
+
 
 @pytest.mark.parametrize(
     ("authorization", "status", "kind"),

@@ -116,6 +116,24 @@ def test_many_vectors_without_their_halves_or_with_torn_ones_are_refused(many: n
         Vectors.read(tmp_path / "v")
 
 
+def test_an_index_as_the_first_version_wrote_it_is_still_read(many: np.ndarray, tmp_path: Path) -> None:
+    quantizer, halves = faiss.IndexFlatIP(48), many.astype(np.float16).astype(np.float32)
+    fp16 = faiss.ScalarQuantizer.QT_fp16
+    old = faiss.IndexIVFScalarQuantizer(quantizer, 48, 32, fp16, faiss.METRIC_INNER_PRODUCT, False)
+    old.train(halves)
+    old.add(halves)
+    old.nprobe = 32
+    faiss.write_index(old, str(tmp_path / "old"))
+
+    index = Vectors.read(tmp_path / "old")
+
+    assert np.array_equal(index.all(), halves)
+    for query in _clustered(12_020)[-20:]:
+        rows, scores = index.search(query, 10)
+        assert rows.tolist() == np.argsort(-(halves @ query), kind="stable")[:10].tolist()
+        assert scores == pytest.approx(halves[rows] @ query, abs=1e-6)
+
+
 def test_a_search_looks_at_more_groups_the_fewer_rows_are_alive() -> None:
     million = SimpleNamespace(ntotal=1_000_000, nlist=2048, nprobe=16)
 
