@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 
 CELL = " | "
 _LIST_ITEM = re.compile(r"^(?:[-*•\u2013‣◦▪]\s|\(?(?:\d{1,3}|[a-z])[.)](?:\s|(?=[^\W\d_]\w)))")
@@ -64,7 +64,9 @@ def clean(pages: Sequence[str], paged: bool) -> CleanText:
         if body:
             parts.append(body)
             length += len(body)
-    return CleanText("".join(parts), tuple(starts) if paged else ())
+    # A word joined over an empty page lost its hyphen after that page's start was noted.
+    ascending = tuple(accumulate(reversed(starts), min))[::-1]
+    return CleanText("".join(parts), ascending if paged else ())
 
 
 def clean_query(text: str) -> str:

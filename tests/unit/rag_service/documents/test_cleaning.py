@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag_service.documents.cleaning import clean, clean_query
@@ -86,6 +86,7 @@ def test_a_question_is_cleaned_like_a_document_and_put_on_one_line(question: str
     assert clean_query(question) == expected
 
 
+@example(["Z-", "", "a"], True)
 @given(st.lists(st.text(alphabet=st.sampled_from("abZ1 .-\n\u0301\u00ad|"), max_size=60), max_size=5), st.booleans())
 def test_cleaned_text_is_normal_trimmed_and_its_pages_ascend(pages: list[str], paged: bool) -> None:
     document = clean(pages, paged)
