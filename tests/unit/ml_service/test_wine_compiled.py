@@ -55,6 +55,22 @@ def test_a_compiled_model_answers_as_the_training_library_on_every_wine(fitted: 
     assert np.abs(compiled.predict(INPUTS[:7]) - expected[:7]).max() < 1e-10
 
 
+@pytest.mark.parametrize("left", [3, 5])
+@pytest.mark.parametrize(
+    "model", [RandomForestRegressor(4, bootstrap=False), HistGradientBoostingRegressor(max_iter=4)]
+)
+def test_wines_that_lie_on_a_split_go_the_way_of_the_training_library(model: Any, left: int) -> None:
+    values = np.array([-1.0, 1.0]).repeat((left * 200, 1600 - left * 200))
+    inputs = np.tile(values[:, None], 12)
+    model.fit(inputs, np.where(values < 0, 4.0, 7.0))
+    asked = np.tile(np.resize([0.0, -0.0, 1e-30, -1e-30, 5e-324, -5e-324], (1200, 1)), 12)
+
+    answered = Compiled(model, 12).predict(asked)
+
+    assert answered == pytest.approx(model.predict(asked), abs=1e-10)
+    assert len(np.unique(answered.round(6))) == 2
+
+
 def test_an_explanation_adds_up_to_the_prediction(fitted: Any) -> None:
     found = Explainer(Compiled(fitted, 12).parts, 12).explain(INPUTS[:5])
 
