@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -225,16 +226,25 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
+@cache
+def _http() -> httpx.Client:
+    """Made once: reading the certificates that `https` would need takes longer than all else in a health check.
+
+    Each check is a new connection, and none goes through a proxy: all of it is on this machine.
+    """
+    return httpx.Client(timeout=3, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def _get_ok(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=3).status_code == 200
+        return _http().get(url).status_code == 200
     except httpx.HTTPError:
         return False
 
 
 def _component_healthy(url: str, component: str) -> bool:
     try:
-        body = httpx.get(url, timeout=3).json()
+        body = _http().get(url).json()
     except (httpx.HTTPError, ValueError):
         return False
     return bool(body.get(component, {}).get("status") == "healthy")

@@ -42,12 +42,16 @@ class Server:
         self._options = options
         self._model = model
         self._context_tokens: int | None = None
-        self._root = base_url.rstrip("/").removesuffix("/v1")
         self._counts: bool | None = None
         timeout = openai.Timeout(options.timeout_seconds, connect=_CONNECT_SECONDS)
         # The client insists on a key; servers of one's own ignore it.
         key = options.api_key or "none"
         self._client = openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=_RETRIES)
+        self._tokenizer = httpx.Client(
+            base_url=base_url.rstrip("/").removesuffix("/v1"),
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=_CONNECT_SECONDS,
+        )
         self.tokens = lru_cache(maxsize=4096)(self._tokens)
 
     @property
@@ -115,9 +119,8 @@ class Server:
     def _counted(self, text: str) -> int | None:
         # `prompt` is vLLM's word for it, `content` llama.cpp's; each ignores the other's.
         body = {"model": self.model_name, "prompt": text, "content": text, "add_special_tokens": False}
-        headers = {"Authorization": f"Bearer {self._client.api_key}"}
         try:
-            answer = httpx.post(f"{self._root}/tokenize", json=body, headers=headers, timeout=_CONNECT_SECONDS)
+            answer = self._tokenizer.post("/tokenize", json=body)
             found = answer.raise_for_status().json()
             return int(found["count"]) if "count" in found else len(found["tokens"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
