@@ -81,6 +81,10 @@ class Stack:
         aside.write_bytes(content)
         os.rename(aside, os.path.join(os.fsencode(folder), os.fsencode(name)))
 
+    def trained(self, run: str, state: str = "success") -> None:
+        """Wait until this run of `train_wine` has ended so."""
+        wait_until(lambda: self.airflow.run_state("train_wine", run) == state, f"train_wine {state}", 400)
+
     def documents(self, **filters: Any) -> dict[str, dict[str, Any]]:
         """Documents by topic/segment/uri; fails when one place has two live documents."""
         found: dict[str, dict[str, Any]] = {}
@@ -133,14 +137,18 @@ def stack() -> Iterator[Stack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def first_training(stack: Stack) -> str:
+    """A run of `train_wine`, which goes on beside the test that asks for it first."""
+    stack.airflow.wait_for_dags(["train_wine"])
+    return stack.airflow.trigger("train_wine", FOREST)
+
+
 @pytest.fixture
-def champion(stack: Stack) -> int:
-    """Version of the wine model that is served; one is trained if this is the first test that asks."""
-    if not stack.services.serves("ml"):
-        stack.airflow.wait_for_dags(["train_wine"])
-        run = stack.airflow.trigger("train_wine", FOREST)
-        wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
-        wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
+def champion(stack: Stack, first_training: str) -> int:
+    """Version of the wine model that is served."""
+    stack.trained(first_training)
+    wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
     return int(stack.services.model()["version"])
 
 

@@ -2,7 +2,7 @@
 
 import io
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import psutil
@@ -53,6 +53,14 @@ def indexed(stack: Stack) -> set[str]:
     return set(stack.documents(state="indexed"))
 
 
+@pytest.fixture(scope="module")
+def second_training(stack: Stack, first_training: str) -> str:
+    """The same once more, after the first."""
+    stack.trained(first_training)
+    return stack.airflow.trigger("train_wine", FOREST)
+
+
+@pytest.mark.usefixtures("first_training")  # both pipelines at once, as in `make demo`
 def test_the_sample_documents_become_answerable_with_citations_that_resolve(stack: Stack) -> None:
     stack.airflow.wait_for_dags(demo.DAGS)
     dropped = demo.drop_samples(stack.settings, stack.services)
@@ -136,6 +144,18 @@ def test_what_is_uploaded_is_answered_from_and_what_is_deleted_never_again(stack
     assert (gone["sources"], gone["nearest"]) == ([], [])
 
 
+def test_training_promotes_the_first_model_and_predictions_come_from_it(stack: Stack, first_training: str) -> None:
+    stack.trained(first_training)
+
+    served = wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
+    predicted = stack.services.predict([WINE, {**WINE, "colour": "white"}])
+
+    assert (served["version"], predicted["model"]["version"]) == (1, 1)
+    assert all(3.0 <= p["quality"] <= 9.0 for p in predicted["predictions"])
+    assert len({p["prediction_id"] for p in predicted["predictions"]}) == 2
+
+
+@pytest.mark.usefixtures("second_training")  # it goes on meanwhile
 def test_a_new_base_is_evaluated_a_micro_batch_is_not_and_no_answer_changes(stack: Stack) -> None:
     def evaluated() -> list[str]:
         return [r["state"] for r in stack.airflow.runs("evaluate_index") if r["run_type"] == "asset_triggered"]
@@ -161,25 +181,14 @@ def test_housekeeping_runs_and_changes_no_answer(stack: Stack) -> None:
     assert stack.services.ask(demo.QUESTION)["answer"] == before
 
 
-def test_training_promotes_the_first_model_and_predictions_come_from_it(stack: Stack) -> None:
-    run = stack.airflow.trigger("train_wine", FOREST)
-    wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
-
-    served = wait_until(lambda: stack.services.serves("ml"), "a champion is served", 60)
-    predicted = stack.services.predict([WINE, {**WINE, "colour": "white"}])
-
-    assert (served["version"], predicted["model"]["version"]) == (1, 1)
-    assert all(3.0 <= p["quality"] <= 9.0 for p in predicted["predictions"])
-    assert len({p["prediction_id"] for p in predicted["predictions"]}) == 2
-
-
-def test_the_same_training_again_changes_nothing_and_says_why_in_a_readable_log(stack: Stack) -> None:
-    since = datetime.now(UTC)
-    run = stack.airflow.trigger("train_wine", FOREST)
-    wait_until(lambda: stack.airflow.run_state("train_wine", run) == "success", "train_wine done", 300)
+def test_the_same_training_again_changes_nothing_and_says_why_in_a_readable_log(
+    stack: Stack, second_training: str
+) -> None:
+    stack.trained(second_training)
 
     assert stack.services.model()["version"] == 1
-    decided = next(t for t in stack.airflow.task_runs(since) if t.task_id == "decide_promotion")
+    tasks = stack.airflow.task_runs(datetime.now(UTC) - timedelta(hours=1))
+    decided = next(t for t in tasks if (t.run_id, t.task_id) == (second_training, "decide_promotion"))
     assert "does not exceed the margin" in stack.airflow.log(decided)
 
 
@@ -199,7 +208,7 @@ def test_a_broken_wine_table_fails_the_run_and_the_champion_stays(stack: Stack) 
         (folder / path.name).write_text("\n".join(spoiled) + "\n")
     try:
         run = stack.airflow.trigger("train_wine", FOREST)
-        wait_until(lambda: stack.airflow.run_state("train_wine", run) == "failed", "train_wine failed", 300)
+        stack.trained(run, "failed")
     finally:
         for path in folder.iterdir():
             path.unlink()

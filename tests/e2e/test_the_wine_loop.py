@@ -53,7 +53,7 @@ def test_a_changed_world_is_found_learnt_and_served_better_without_anybodys_help
     wait_until(lambda: len(stack.airflow.runs("train_wine")) > trained, "train_wine started by itself", 60)
     (run, *_) = stack.airflow.runs("train_wine")
     assert run["run_type"] == "asset_triggered"
-    wait_until(lambda: stack.airflow.run_state("train_wine", run["dag_run_id"]) == "success", "trained", 400)
+    stack.trained(run["dag_run_id"])
     wait_until(lambda: stack.services.model()["version"] != before, "the new version is served", 30)
 
     # And the live error falls, and one retraining is enough for now

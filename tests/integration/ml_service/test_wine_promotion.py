@@ -16,7 +16,7 @@ from cuvee.database import promotions
 from cuvee.errors import IntegrityError, InvalidInputError
 from cuvee.registry import Registry
 from cuvee.settings import PROJECT_DIR, Settings
-from ml_service import pipeline
+from ml_service import dataset, pipeline
 from ml_service.wine import MODEL_NAME
 
 pytestmark = pytest.mark.integration
@@ -93,12 +93,16 @@ def differences_elsewhere(wine_settings: Settings, folder: Path) -> list[float]:
 def test_a_run_has_parameters_metrics_plots_a_baseline_beside_it_and_a_model_that_mlflow_loads_anywhere(
     wine_settings: Settings, features: dict[str, Any], tmp_path: Path
 ) -> None:
-    receipt = train(wine_settings, features, "documented", estimator="blend")
+    # A part of the wines: the time that a Gaussian process takes grows with their cube.
+    most_rows = 2_000
+    checksum = dataset.load(Path(features["path"]), most_rows).checksum
+    fewer = {**features, "most_rows": most_rows, "checksum": checksum}
+    receipt = train(wine_settings, fewer, "documented", estimator="blend")
 
     client = MlflowClient(wine_settings.resolved_mlflow_uri)
     run = client.get_run(receipt["run_id"])
     assert run.data.params["estimator"] == "blend"
-    assert run.data.tags["cuvee.data_checksum"] == features["checksum"]
+    assert run.data.tags["cuvee.data_checksum"] == fewer["checksum"]
     assert {path.path for path in client.list_artifacts(receipt["run_id"], "plots")} == {
         "plots/parity.png",
         "plots/residuals.png",
@@ -106,8 +110,8 @@ def test_a_run_has_parameters_metrics_plots_a_baseline_beside_it_and_a_model_tha
         "plots/calibration.png",
     }
     assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [
-        ("wine-train", features["checksum"][:32]),
-        ("wine-test", features["checksum"][:32]),
+        ("wine-train", fewer["checksum"][:32]),
+        ("wine-test", fewer["checksum"][:32]),
     ]
     nested = f"tags.`mlflow.parentRunId` = '{receipt['run_id']}'"
     (baseline,) = client.search_runs([run.info.experiment_id], nested)
@@ -169,7 +173,7 @@ KILLED = """
 import json, os, signal, sys
 from cuvee.registry import Registry
 from cuvee.settings import PROJECT_DIR, Settings
-from ml_service import pipeline
+from ml_service import dataset, pipeline
 
 point, candidate, features = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 name, when = point.split()
