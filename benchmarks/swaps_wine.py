@@ -7,6 +7,7 @@ once, with the version that answered it.
 """
 
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -121,6 +122,7 @@ def measured(found: Stand, wanted: int) -> dict[str, object]:
 
 def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     with tempfile.TemporaryDirectory(prefix="cuvee-benchmark-") as home, stand(Path(home)) as found:
         bars = measured(found, wanted)
     print(json.dumps({"bars": bars}))

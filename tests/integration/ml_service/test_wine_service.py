@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +21,7 @@ from cuvee.settings import Settings
 from ml_service import dataset, inference
 from ml_service.api import app as service
 from ml_service.wine import MODEL_NAME
+from tests.integration.conftest import free_port
 from tests.wine_versions import register, wines
 
 pytestmark = pytest.mark.integration
@@ -174,13 +178,36 @@ def test_an_mlflow_that_comes_up_later_is_found_by_the_periodic_check(
 ) -> None:
     monkeypatch.setattr(service, "_CHECK_SECONDS", 0.5)
     served = promote(wine_settings, forest())
-    unreachable = wine_settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"})
-    with TestClient(service.create_app(unreachable)) as started:
+    port = free_port()
+    later = wine_settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{port}"})
+    with TestClient(service.create_app(later)) as started:
         wait_until(lambda: "MLflow does not answer" in started.get("/health/ready").text)
-        started.app.state.serving._champion._registry = inference.Registry(wine_settings.resolved_mlflow_uri)  # type: ignore[attr-defined]
-        wait_until(lambda: version(started) == served)
+        with sending_on(port, wine_settings.resolved_mlflow_uri):
+            wait_until(lambda: version(started) == served)
 
         assert started.get("/health/ready").status_code == 200
+
+
+@contextmanager
+def sending_on(port: int, url: str) -> Iterator[None]:
+    """On this port, a server that sends everyone to another."""
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", url + self.path)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Elsewhere) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.parametrize(
