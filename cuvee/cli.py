@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import urllib.request
 from importlib import import_module
 from typing import Annotated
 
@@ -13,7 +15,18 @@ from cuvee.console import console
 from cuvee.console import told_plainly as _told_plainly
 from cuvee.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Run Cuvée on this machine.")
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def local() -> None:
+    """Run Cuvée on this machine."""
+    # Where a proxy is set, httpx, requests and gRPC would ask it for what is on this machine; the processes of the
+    # stack inherit this.
+    if urllib.request.getproxies():
+        for name in ("NO_PROXY", "no_proxy"):
+            os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+
 
 # The commands of a service live with it; they are named here and not imported, because cuvee knows neither service.
 for _module in ("rag_service.commands",):

@@ -1,14 +1,21 @@
 """The local stack's parts that need no running process: secrets, supervisor's configuration, what is checked first."""
 
 import configparser
+import os
 import socket
 import stat
 import subprocess
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
+import httpx
 import psutil
 import pytest
+import requests
+from typer.testing import CliRunner
 
+from cuvee.cli import app
 from cuvee.errors import ConfigurationError, PreconditionError
 from cuvee.settings import Settings
 from cuvee.stack import java, launch, preflight, secrets, supervision
@@ -158,3 +165,26 @@ def test_what_a_killed_process_left_behind_is_ended_before_it_starts_again(home:
         for process in (own, other_program, other_stack):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("excepted", [None, "intranet.example"])
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, excepted: str | None
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        if excepted:
+            monkeypatch.setenv(name, excepted)
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+
+        assert CliRunner().invoke(app, ["status", "--help"]).exit_code == 0
+
+        assert httpx.get(url).status_code == requests.get(url, timeout=5).status_code == 200
+        server.shutdown()
+    assert not excepted or os.environ["NO_PROXY"].startswith(excepted)
