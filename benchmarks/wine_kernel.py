@@ -1,6 +1,6 @@
 """Where the length-scales of `ml_service.gaussian_process` come from, and whether they were learnt by heart.
 
-    .venv/bin/python benchmarks/wine_kernel.py       (about ten minutes on two cores)
+    .venv/bin/python benchmarks/wine_kernel.py       (about six minutes on two cores)
 
 They and the variances maximise the log marginal likelihood under normal noise (Rasmussen and Williams 2006, equation
 2.30) by Adam, each step on other wines drawn at random. First they are learnt from each half of the wines alone: what
