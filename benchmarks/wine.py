@@ -1,6 +1,6 @@
 """How good the wine model is, whether its intervals hold what they say, and how often promotion errs.
 
-    python benchmarks/wine.py            (about five minutes on two cores)
+    python benchmarks/wine.py            (a minute and a half on two cores)
 
 All 5,320 distinct wines, grouped 10-fold, the default of `train_wine`'s form. An interval is judged on each fold by
 residuals of the other folds. Promotion is asked with per-case gains between the blend and its forest alone, drawn with
