@@ -25,7 +25,7 @@ COPY plugins plugins
 RUN --mount=type=cache,target=/root/.cache/uv uv build --wheel --out-dir /dist
 
 FROM python:3.11-slim-bookworm
-# The JRE's post-install links manual pages into a folder that slim images lack.
+# LightGBM uses the system's OpenMP. The JRE's post-install links manual pages into a folder that slim images lack.
 RUN mkdir -p /usr/share/man/man1 && apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 openjdk-17-jre-headless \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*

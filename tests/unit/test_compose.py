@@ -122,3 +122,10 @@ def test_spark_connect_is_configured_as_on_one_machine(tmp_path: Path) -> None:
     }
     assert "spark.python.daemon.module=spark_jobs.daemon" in expected
     assert expected <= set(re.findall(r"--conf (\S+)", script))
+
+
+@pytest.mark.parametrize("path", ["docker/pipeline.Dockerfile", "ml_service/Dockerfile"])
+def test_an_image_with_lightgbm_has_the_openmp_that_it_loads(path: str) -> None:
+    first_stages, _, last_stage = (PROJECT_DIR / path).read_text().rpartition("\nFROM ")
+    assert "--extra ml" in first_stages
+    assert "libgomp1" in last_stage
