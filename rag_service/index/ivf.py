@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-_QUANTIZER = faiss.ScalarQuantizer.QT_8bit_direct_signed
+QUANTIZER = faiss.ScalarQuantizer.QT_8bit_direct_signed
 _BATCH_ROWS = 16_384
 _ROWS_PER_GROUP = 400
 _MOST_GROUPS = 4_096
@@ -85,7 +85,7 @@ def _trained(vectors: NDArray[np.float16], largest: float) -> Any:
         faiss.IndexFlatIP(dimension),
         dimension,
         groups,
-        _QUANTIZER,
+        QUANTIZER,
         faiss.METRIC_INNER_PRODUCT,
         False,  # the vectors themselves, not their distance from the centroid
     )

@@ -103,9 +103,10 @@ class Vectors:
             raise IntegrityError(f"{path} is not a FAISS index: {error}") from error
         if isinstance(index, faiss.IndexFlat):
             return cls(index, None)
-        if not isinstance(index, faiss.IndexIVFScalarQuantizer):
+        first = faiss.ScalarQuantizer.QT_fp16
+        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.sq.qtype not in (first, ivf.QUANTIZER):
             raise IntegrityError(f"{path} is a FAISS index of another kind ({type(index).__name__}).")
-        if index.sq.qtype == faiss.ScalarQuantizer.QT_fp16:
+        if index.sq.qtype == first:
             # As the first version wrote them: held in memory until the next fold writes them anew.
             return cls(index, index.reconstruct_n(0, index.ntotal).astype(np.float16))
         return cls(index, _map_halves(halves_of(path), int(index.ntotal), int(index.d)))

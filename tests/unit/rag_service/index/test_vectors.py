@@ -104,6 +104,20 @@ def test_a_file_that_is_no_index_or_none_of_ours_is_refused(tmp_path: Path) -> N
         Vectors.read(tmp_path / "other")
 
 
+def test_an_index_of_a_quantizer_that_no_version_wrote_is_refused_although_its_halves_are_there(
+    many: np.ndarray, tmp_path: Path
+) -> None:
+    build(tmp_path / "v", many, *many.shape)
+    eight = faiss.ScalarQuantizer.QT_8bit
+    other = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(48), 48, 32, eight, faiss.METRIC_INNER_PRODUCT, False)
+    other.train(many)
+    other.add(many)
+    faiss.write_index(other, str(tmp_path / "v"))
+
+    with pytest.raises(IntegrityError, match="of another kind"):
+        Vectors.read(tmp_path / "v")
+
+
 def test_many_vectors_without_their_halves_or_with_torn_ones_are_refused(many: np.ndarray, tmp_path: Path) -> None:
     build(tmp_path / "v", many, *many.shape)
     halves = vectors.halves_of(tmp_path / "v")
