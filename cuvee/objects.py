@@ -13,6 +13,7 @@ from cuvee.errors import IntegrityError, NotFoundError
 
 _BLOCK_BYTES = 1 << 20
 _FOLDER_CHARS = 2
+_INCOMING = ".incoming-"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ObjectStore:
     def put(self, stream: BinaryIO | IO[bytes]) -> StoredObject:
         """Store all that `stream` yields, in blocks; durable when this returns."""
         self._root.mkdir(parents=True, exist_ok=True)
-        aside = self._root / f".incoming-{uuid.uuid4().hex}"
+        aside = self._root / f"{_INCOMING}{uuid.uuid4().hex}"
         digest, size = hashlib.sha256(), 0
         try:
             with aside.open("wb") as target:
@@ -49,14 +50,13 @@ class ObjectStore:
                     target.flush()
                     os.fsync(target.fileno())
             final = self._path(digest.hexdigest())
-            if self._local and final.exists():
-                # As young as a new one, so that nobody who tidies up takes it away before it is referred to.
-                os.utime(str(final.path))
-            else:
-                final.parent.mkdir(parents=True, exist_ok=True)
-                aside.rename(final)
-                if self._local:
-                    _sync_folder(final.parent)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            # Also over the same object: it may be damaged, and is as young then as a new one, so that nobody who tidies
+            # up takes it away before it is referred to.
+            aside.rename(final)
+            if self._local:
+                for folder in (final.parent, self._root):
+                    _sync_folder(folder)
         finally:
             aside.unlink(missing_ok=True)
         return StoredObject(digest.hexdigest(), size)
@@ -70,6 +70,13 @@ class ObjectStore:
                 for path in folder.iterdir():
                     if path.name not in used and path.stat().st_mtime < before:
                         yield path.name
+
+    def remove_unfinished(self, before: float) -> None:
+        """Remove what killed writers left half written before that time (seconds since 1970)."""
+        if self._root.exists():
+            for path in self._root.iterdir():
+                if path.name.startswith(_INCOMING) and path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
 
     def remove(self, sha256: str) -> None:
         """Remove an object; that it is gone already is right too."""

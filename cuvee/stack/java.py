@@ -49,5 +49,14 @@ def check(settings: Settings) -> int:
 
 
 def fetch(settings: Settings) -> Path:
-    """Download a JRE into `data/java` with install-jdk; needs the internet."""
-    return Path(jdk.install("17", jre=True, path=str(settings.data_dir / "java")))
+    """Download a JRE into `data/java` with install-jdk; needs the internet.
+
+    Raises:
+        PreconditionError: it cannot be downloaded.
+    """
+    try:
+        return Path(jdk.install("17", jre=True, path=str(settings.data_dir / "java")))
+    except (OSError, jdk.JdkError) as error:
+        raise PreconditionError(
+            f"Java could not be downloaded ({error}). Install Java 17 or newer yourself."
+        ) from error

@@ -1,6 +1,7 @@
 """What runs on one machine: command, environment, health and port of every process."""
 
 import importlib.util
+import json
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
 from cuvee.settings import PROJECT_DIR, Settings
 from cuvee.stack import java, postgres
@@ -194,7 +196,7 @@ def environment(settings: Settings, secrets: dict[str, str], stack_id: str) -> d
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
-    ours = {f"CUVEE_{name.upper()}": str(value) for name, value in _plain_settings(settings).items()}
+    ours = {f"CUVEE_{name.upper()}": _written(value) for name, value in _chosen(settings).items()}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "CUVEE_"))},
         **ours,
@@ -210,9 +212,16 @@ def environment(settings: Settings, secrets: dict[str, str], stack_id: str) -> d
     }
 
 
-def _plain_settings(settings: Settings) -> dict[str, object]:
-    secret = {"api_key"}
-    return {name: value for name, value in settings.model_dump().items() if name not in secret and value != ""}
+def _chosen(settings: Settings) -> dict[str, object]:
+    """All that is set, but for the API key, of which processes only need the hash in the database."""
+    return {name: value for name, value in settings.model_dump(exclude={"api_key"}).items() if value not in ("", None)}
+
+
+def _written(value: object) -> str:
+    """A setting's value as it is read from the environment."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _package_dir(name: str) -> Path:

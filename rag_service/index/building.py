@@ -85,7 +85,7 @@ def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: 
     base_rows = base.rows if base else 0
     dead = np.flatnonzero(~alive.mask).astype(np.int64)
     delta_rows = int(alive.mask[base_rows:].sum()) + _rows_of(fresh)
-    if base is None or rule.folds(base_rows, delta_rows, int((dead < base_rows).sum())):
+    if base is None or not alive.chunks or rule.folds(base_rows, delta_rows, int((dead < base_rows).sum())):
         return fold(number, alive, fresh, recipe)
     described = _described(
         recipe, present.dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
@@ -101,7 +101,8 @@ def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: 
 def fold(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe) -> Path:
     """Write generation `number` aside: what is alive and the rows of `fresh`, in a new base, in bounded memory."""
     remove_unfinished(alive.index_dir)
-    dimension = alive.manifest.dimension
+    # Where nothing is left, what comes now may be of another embedder.
+    dimension = fresh.vectors.shape[1] if fresh is not None and not alive.chunks else alive.manifest.dimension
     base = segments.write(alive.index_dir, _merged(alive, _small(alive, fresh)), dimension, 0)
     described = _described(
         recipe, dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)

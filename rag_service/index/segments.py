@@ -45,7 +45,7 @@ def write(index_dir: Path, batches: Iterable[Rows], dimension: int, first_row: i
     aside = folder / f".building-{uuid.uuid4().hex}"
     aside.mkdir()
     try:
-        rows = _write_rows(aside, batches)
+        rows = _write_rows(aside, batches, dimension)
         if not rows:
             return None
         parts = [sha256(aside / name) for name in (_CHUNKS, _RAW, _STATEMENTS)]
@@ -66,11 +66,16 @@ def write(index_dir: Path, batches: Iterable[Rows], dimension: int, first_row: i
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_rows(aside: Path, batches: Iterable[Rows]) -> int:
+def _write_rows(aside: Path, batches: Iterable[Rows], dimension: int) -> int:
     with (aside / _RAW).open("wb") as raw, (aside / _STATEMENTS).open("wb") as packed:
 
         def tables() -> Iterator[pa.Table]:
             for rows in batches:
+                if rows.vectors.shape[1] != dimension:
+                    raise IntegrityError(
+                        f"Vectors of {rows.vectors.shape[1]} numbers cannot be added to an index of {dimension}; "
+                        "nothing was published."
+                    )
                 raw.write(np.ascontiguousarray(rows.vectors, dtype=np.float32).data)
                 packed.write(np.ascontiguousarray(rows.statement_vectors, dtype=np.float16).data)
                 yield rows.chunks

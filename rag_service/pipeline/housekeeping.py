@@ -53,6 +53,7 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
         with run.engine.connect() as connection:
             due = retention.read(connection, _soak(run))
         store, removed = run.objects, 0
+        store.remove_unfinished(due.put_before)
         for sha256 in store.unused(due.objects_kept, due.put_before):
             store.remove(sha256)
             removed += 1

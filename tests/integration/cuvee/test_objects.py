@@ -34,13 +34,33 @@ def test_putting_the_same_bytes_twice_is_one_object_as_young_as_a_new_one(tmp_pa
     store.put(io.BytesIO(CONTENT))
     path = tmp_path / SHA256[:2] / SHA256
     os.utime(path, (1, 1))
-    before = path.stat()
 
     store.put(io.BytesIO(CONTENT))
 
     assert files(tmp_path) == [f"{SHA256[:2]}/{SHA256}"]
-    assert path.stat().st_ino == before.st_ino
     assert path.stat().st_mtime > 1
+
+
+def test_putting_the_bytes_of_a_damaged_object_again_mends_it(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    store.put(io.BytesIO(CONTENT))
+    (tmp_path / SHA256[:2] / SHA256).write_bytes(CONTENT[:-1])
+
+    store.put(io.BytesIO(CONTENT))
+
+    assert store.read(SHA256) == CONTENT
+
+
+def test_what_a_killed_put_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    store.put(io.BytesIO(CONTENT))
+    for name, at in ((".incoming-old", 1), (".incoming-young", 2000)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (at, at))
+
+    store.remove_unfinished(before=1000)
+
+    assert files(tmp_path) == [".incoming-young", f"{SHA256[:2]}/{SHA256}"]
 
 
 def test_old_objects_that_nobody_uses_are_named_and_can_be_removed(tmp_path: Path) -> None:

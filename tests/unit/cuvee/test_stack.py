@@ -8,6 +8,7 @@ import subprocess
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.error import URLError
 
 import httpx
 import psutil
@@ -135,6 +136,28 @@ def test_settings_of_this_stack_reach_its_processes(home: Settings) -> None:
     assert (given["CUVEE_HOME"], given["CUVEE_RAG_PORT"]) == (str(home.home), "9001")
 
 
+def test_settings_of_every_kind_reach_its_processes_as_they_are_read(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "CUVEE_RECENCY_HALF_LIFE_DAYS": '{"news": 30}',
+        "CUVEE_ANSWER_API_KEY": "for-the-answer-server",
+        "CUVEE_REWRITE_QUESTIONS": "true",
+        "CUVEE_SOAK_HOURS": "1.5",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    keys = secrets.ensure(home)
+    ours = Settings.load(home.home)
+
+    for name, value in environment(ours, keys, "id").items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings.load(home.home) == ours
+    monkeypatch.undo()
+    assert "None" not in environment(Settings.load(home.home), keys, "id").values()
+
+
 def test_a_long_home_still_gives_a_socket_folder_short_enough_for_a_socket(tmp_path: Path) -> None:
     deep = Settings(home=tmp_path / ("x" * 120))
 
@@ -188,3 +211,23 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
         assert httpx.get(url).status_code == requests.get(url, timeout=5).status_code == 200
         server.shutdown()
     assert not excepted or os.environ["NO_PROXY"].startswith(excepted)
+
+
+@pytest.mark.parametrize("command", [["index", "list"], ["promotions", "list"], ["index", "rollback"]])
+def test_without_a_stack_a_command_says_so(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUVEE_HOME", str(tmp_path))
+
+    told = CliRunner().invoke(app, command)
+
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert "cuvee up" in told.stderr
+
+
+def test_a_download_that_fails_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(java.jdk, "install", offline)
+
+    with pytest.raises(PreconditionError, match="no route to host"):
+        java.fetch(Settings(home=tmp_path))

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from cuvee.errors import IntegrityError
 from rag_service.documents.statements import Statement
 from rag_service.index import filters, lexical, manifest
+from rag_service.index.alive import Alive
+from rag_service.index.building import FoldingRule, extend
 from rag_service.index.generation import Generation, Recipe, build
 from rag_service.index.manifest import MANIFEST, file_info, index_dir_of, read_manifest
 from rag_service.index.rows import SCHEMA, Chunk, Rows
@@ -22,9 +24,9 @@ RECIPE = Recipe("tiny", "tiny@0123/16", "sentences-1/10/4", 0.4)
 DIMENSION = 8
 
 
-def rows(count: int, seed: int = 1) -> Rows:
+def rows(count: int, seed: int = 1, dimension: int = DIMENSION) -> Rows:
     """`count` chunks, three to a document, over two topics with two segments each, with random unit vectors."""
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     records = [
         {
@@ -142,6 +144,26 @@ def test_a_generation_may_be_empty(tmp_path: Path) -> None:
     assert len(empty.dense(rows(9).vectors[0], 5, empty.select(None)).rows) == 0
     assert len(empty.dense(rows(9).vectors[0], 5, empty.select(filters.place("a", None))).rows) == 0
     assert len(empty.lexical("text", 5, empty.select(None)).rows) == 0
+
+
+@pytest.mark.parametrize("folds_by_itself", [True, False])
+def test_once_all_is_deleted_another_embedder_may_have_another_dimension(tmp_path: Path, folds_by_itself: bool) -> None:
+    rule = FoldingRule(0.2, 10, 100, dead_share=0.3 if folds_by_itself else 1.0)
+    first = read_manifest(build(tmp_path, 1, rows(9), RECIPE))
+    nothing = read_manifest(extend(2, Alive.of(tmp_path, first, ()), None, RECIPE, rule))
+
+    wider = Recipe("wide", "wide@0123/16", RECIPE.chunker, 0.4)
+    folder = extend(3, Alive.of(tmp_path, nothing, ()), rows(6, dimension=16), wider, rule)
+
+    loaded = Generation.load(folder)
+    assert (loaded.manifest.dimension, loaded.manifest.chunks) == (16, 6)
+
+
+def test_vectors_of_two_dimensions_are_never_written_into_one_segment(tmp_path: Path) -> None:
+    first = read_manifest(build(tmp_path, 1, rows(9), RECIPE))
+
+    with pytest.raises(IntegrityError, match="16 numbers"):
+        extend(2, Alive.of(tmp_path, first, ("d000",)), rows(6, dimension=16), RECIPE, FoldingRule(1, 10, 100, 1.0))
 
 
 def test_what_a_killed_build_left_is_replaced(tmp_path: Path) -> None:
