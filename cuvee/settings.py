@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     read_timeout_seconds: Annotated[int, Field(ge=1)] = 120
     """Longest time that reading one document may take."""
     batch_documents: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Most files that one micro-batch takes from the inbox."""
+    """Most files that one micro-batch takes from the inbox, and most documents that it reads; the next takes more."""
     settle_seconds: Annotated[float, Field(ge=0)] = 2.0
     """A file in the inbox is taken once it has not changed for this long."""
     delta_share: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     """Most index generations that can be gone back to."""
     soak_hours: Annotated[float, Field(ge=0)] = 72.0
     """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
-    superseded documents are kept; `housekeeping` removes them then."""
+    superseded documents are kept; `housekeeping` removes them then. The generation that still holds their words is
+    retired then, and removed a soak later."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
     max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""

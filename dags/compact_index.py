@@ -3,8 +3,8 @@
 **When it runs.** Sundays at 04:00 UTC, and by hand. A micro-batch also folds by itself once the delta is too large
 (`CUVEE_DELTA_SHARE`, `CUVEE_DELTA_LEAST_ROWS`, `CUVEE_DELTA_MOST_ROWS`, `CUVEE_DEAD_SHARE`).
 
-**What it makes.** One index generation with the same living documents in one base, whose kind (Flat, HNSW, IVF) is
-chosen by its size; published in one transaction. Nothing where there is no delta and nothing dead.
+**What it makes.** One index generation with the same living documents in one base, whose kind (Flat or IVF)
+is chosen by its size; published in one transaction. Nothing where there is no delta and nothing dead.
 
 **When it fails.** What was served goes on being served. Running it again is always safe.
 """

@@ -1,8 +1,8 @@
 """Turn the files in the inbox into a new index generation that `rag_service` answers from.
 
 **When it runs.** As soon as files have settled in `data/inbox/<topic>/<segment>/`, as soon as a document was deleted or
-is to be tried again, and every hour for whatever an earlier run left behind. One run at a time; each takes at most
-`CUVEE_BATCH_DOCUMENTS` files.
+is to be tried again, when documents have waited for long, and every hour for whatever an earlier run left behind. One
+run at a time; each takes at most `CUVEE_BATCH_DOCUMENTS` files and documents.
 
 **What it makes.** One row per document in `documents` (*indexed*, or *failed* with a reason that its owner can act
 on), and one index generation, published in one transaction: it holds no document that was deleted or superseded. A

@@ -43,11 +43,13 @@ LANDED = StructType(
         StructField("slot", IntegerType(), False),
         StructField("source", StringType(), False),
         StructField("given", StringType(), False),
+        StructField("landed_at", StringType(), False),
     ]
 )
 PREPARED = StructType(
     [
         StructField("document_id", StringType(), False),
+        StructField("landed_at", StringType(), False),
         StructField("topic", StringType(), False),
         StructField("segment", StringType(), False),
         StructField("uri", StringType(), False),
@@ -107,7 +109,7 @@ def prepare(
 
     Errors of the store are raised: they are not the document's, and the task tries again.
     """
-    place = {name: document[name] for name in ("document_id", "topic", "segment", "uri", "source")}
+    place = {name: document[name] for name in ("document_id", "landed_at", "topic", "segment", "uri", "source")}
     try:
         readers.check_bytes(document["size_bytes"], preparation.limits)
         content = store.read(document["sha256"])

@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from cuvee.errors import NotReadyError
 
 _SESSIONS = uuid.UUID("5b0ac1d4-6f5e-4a51-9d1c-d0dec0de1590")
-_MOST_TRIES = 100
+# One is used up by each day without a job, so these last for years of a server that is never restarted.
+_MOST_TRIES = 1_000
 
 
 @contextmanager

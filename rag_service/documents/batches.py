@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from rag_service.documents.ledger import Landed, Outcome
 
 NOTHING_NEW = "nothing-new"
 """Name of the batch that has no documents: the next generation only leaves some out."""
+_FORM = "batch-2"
+"""Of the files: those of another form, which an older version left, are not taken up."""
 _OUTCOME = list(Outcome.__dataclass_fields__)
 _EMBEDDED = ("embedding", "statements", "statement_embeddings")
 
@@ -31,7 +33,7 @@ def batch_id(documents: Iterable[Landed], versions: Iterable[str]) -> str:
     The time of landing takes part, so that a document that failed and comes again is read again.
     """
     parts = [f"{document.document_id} {document.landed_at}" for document in documents]
-    return hashlib.sha256("\0".join([*sorted(parts), *versions]).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join([*sorted(parts), *versions, _FORM]).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,19 @@ class Batch:
         rows = table.sort_by("document_id").to_pylist()
         return [Outcome(**{**row, "metadata": dict(row["metadata"] or ())}) for row in rows]
 
-    def chunks(self) -> pa.Table:
-        """Chunk rows, by chunk id, with `statements`, `embedding` (fp32 bytes) and `statement_embeddings` (fp16 bytes).
+    def chunks(self, documents: Collection[str]) -> pa.Table:
+        """Chunk rows of these documents, by chunk id.
+
+        With `statements`, `embedding` (fp32 bytes) and `statement_embeddings` (fp16 bytes).
 
         Raises:
             NotFoundError: the batch was removed.
             IntegrityError: there is not one vector for each chunk.
         """
-        chunks = self._read(self.prepared, None, pc.field("ordinal").is_valid()).sort_by("chunk_id")
-        vectors = self._read(self.embedded, ["chunk_id", *_EMBEDDED], None).sort_by("chunk_id")
+        chosen = pc.field("document_id").isin(sorted(documents))
+        chunks = self._read(self.prepared, None, pc.field("ordinal").is_valid() & chosen).sort_by("chunk_id")
+        of_chunks = pc.field("chunk_id").isin(chunks.column("chunk_id").combine_chunks())
+        vectors = self._read(self.embedded, ["chunk_id", *_EMBEDDED], of_chunks).sort_by("chunk_id")
         if chunks.column("chunk_id").to_pylist() != vectors.column("chunk_id").to_pylist():
             raise IntegrityError(f"The vectors in {self.embedded} are not those of the chunks in {self.prepared}.")
         for name in _EMBEDDED:

@@ -1,7 +1,7 @@
 """Cleaned text to chunks: whole sentences up to a number of the embedder's tokens, with some overlap."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,9 @@ from rag_service.documents.cleaning import CleanText
 TokenSpans = Callable[[str], Sequence[tuple[int, int]]]
 # A tokenizer may take any run of letters for one unknown token; without a bound a chunk could be megabytes long.
 _LONGEST_TOKEN_CHARS = 64
+# A tokenizer takes half a kilobyte for each token, and one that gets no more memory ends the process, so that nobody
+# learns which document it was: it gets a text piece by piece.
+_TOKENIZED_CHARS = 100_000
 # A heading opens a new chunk once the present one is at least this full.
 _ENOUGH_SHARE = 0.5
 
@@ -64,7 +67,7 @@ def chunk(document: CleanText, token_spans: TokenSpans, rule: ChunkingRule) -> l
 
 
 def _pieces(text: str, token_spans: TokenSpans, most: int) -> list[_Piece]:
-    starts = _token_starts(token_spans(text))
+    starts = _token_starts(_spans_piece_by_piece(text, token_spans))
     pieces = []
     for start, end in sentences.split(text):
         # Every sentence counts as one token at least, also one of characters that the tokenizer leaves out.
@@ -90,7 +93,18 @@ def _cuts(text: str, starts: Sequence[int], low: int, high: int, most: int) -> I
         yield begin
 
 
-def _token_starts(spans: Sequence[tuple[int, int]]) -> list[int]:
+def _spans_piece_by_piece(text: str, token_spans: TokenSpans) -> Iterator[tuple[int, int]]:
+    """As `token_spans(text)`, for any text whose words are not longer than a piece."""
+    at = 0
+    while at < len(text):
+        end = at + _TOKENIZED_CHARS
+        if end < len(text):
+            end = next((space for space in range(end, at, -1) if text[space].isspace()), end)
+        yield from ((at + first, at + last) for first, last in token_spans(text[at:end]))
+        at = end
+
+
+def _token_starts(spans: Iterable[tuple[int, int]]) -> list[int]:
     """Ascending offsets at which tokens start; an overlong token counts as several."""
     starts: list[int] = []
     for start, end in spans:

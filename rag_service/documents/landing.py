@@ -52,12 +52,15 @@ class _Source:
             raise _SourceError(error.strerror or str(error)) from error
 
 
-def land(files: Iterable[InboxFile], engine: sa.Engine, store: ObjectStore) -> Receipt:
-    """Take `files` in; one that cannot be read does not stop the others."""
-    receipt = Receipt()
+def land(files: Iterable[InboxFile], engine: sa.Engine, store: ObjectStore, most: int) -> Receipt:
+    """Take `most` of `files` in; those that cannot be read, or not be removed, stand in no other's way."""
+    receipt, taken = Receipt(), 0
     for file in files:
+        if taken == most:
+            break
         try:
             _land_one(file, engine, store, receipt)
+            taken += 1
         except _SourceError as error:
             receipt.failed += 1
             log.error("%s/%s/%s stays in the inbox, it cannot be read: %s", file.topic, file.segment, file.uri, error)

@@ -45,7 +45,7 @@ class Landed:
     sha256: str
     size_bytes: int
     landed_at: str
-    """ISO time; a document that is tried again has a new one."""
+    """ISO time, UTC; a document that is tried again, or of which something else is said, has a new one."""
     source: str
     given: Mapping[str, Any]
     """What its sender says of it, as `Details.as_json` writes it."""
@@ -56,6 +56,7 @@ class Outcome:
     """What reading one document gave: counts, or an error."""
 
     document_id: str
+    landed_at: str
     title: str | None
     media_type: str | None
     pages: int | None
@@ -66,6 +67,11 @@ class Outcome:
     author: str | None = None
     date: datetime.date | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def landing(self) -> tuple[str, str]:
+        """What was read: this document as it landed then."""
+        return self.document_id, self.landed_at
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class Landing:
 
 UPLOAD = "upload"
 """Source of what people send in over HTTP."""
+_LONG = datetime.timedelta(minutes=5)
 _live = documents.c.state.in_(("landed", "indexed"))
 
 
@@ -115,7 +122,14 @@ def land(
     otherwise = sa.and_(sa.literal(bool(row["given"])), documents.c.given != statement.excluded.given)
     statement = statement.on_conflict_do_update(
         index_elements=["document_id"],
-        set_={**changed, **now, "error": None, "reclaimed_at": None},
+        # What was read before does not say what is said of it now: an older generation must not bring it back.
+        set_={
+            **changed,
+            **now,
+            "error": None,
+            "reclaimed_at": None,
+            "text_sha256": sa.case((otherwise, None), else_=documents.c.text_sha256),
+        },
         where=sa.or_(sa.not_(_live), otherwise),
     )
     fresh = connection.execute(statement.returning(documents.c.document_id)).one_or_none() is not None
@@ -128,12 +142,23 @@ def land(
     return Landing("landed" if fresh else "duplicate", connection.execute(older).rowcount)
 
 
-def landed(connection: sa.Connection) -> list[Landed]:
-    """All documents that wait to be read, by document id."""
+def landed(connection: sa.Connection, most: int) -> list[Landed]:
+    """The `most` documents that have waited longest to be read, by document id."""
     columns = [documents.c[name] for name in Landed.__dataclass_fields__]
-    statement = sa.select(*columns).where(documents.c.state == "landed").order_by(documents.c.document_id)
-    rows = connection.execute(statement).mappings()
-    return [Landed(**{**row, "landed_at": row["landed_at"].isoformat()}) for row in rows]
+    statement = sa.select(*columns).where(documents.c.state == "landed")
+    rows = connection.execute(statement.order_by(documents.c.landed_at, documents.c.document_id).limit(most)).mappings()
+    found = [Landed(**{**row, "landed_at": _moment(row["landed_at"])}) for row in rows]
+    return sorted(found, key=lambda document: document.document_id)
+
+
+def landings(connection: sa.Connection) -> set[tuple[str, str]]:
+    """Id and time of landing of each document that waits."""
+    waiting = sa.select(documents.c.document_id, documents.c.landed_at).where(documents.c.state == "landed")
+    return {(document_id, _moment(landed_at)) for document_id, landed_at in connection.execute(waiting)}
+
+
+def _moment(time: datetime.datetime) -> str:
+    return time.astimezone(datetime.UTC).isoformat()
 
 
 def delete(connection: sa.Connection, document_id: str) -> bool:
@@ -176,12 +201,12 @@ def _change(
 def requested(connection: sa.Connection) -> tuple[int, str]:
     """How many uploads, deletions and retries wait for a run of `index_documents`, and a text that changes with them.
 
-    The text is empty where none do.
+    So do all others that have waited for long: more than one run takes. The text is empty where none do.
     """
     deleted = sa.and_(documents.c.in_index, documents.c.state == "deleted")
-    retried = sa.and_(documents.c.state == "landed", documents.c.error.is_not(None))
-    uploaded = sa.and_(documents.c.state == "landed", documents.c.source == UPLOAD)
-    waiting = sa.or_(deleted, retried, uploaded)
+    at_once = sa.or_(documents.c.error.is_not(None), documents.c.source == UPLOAD)
+    for_long = documents.c.landed_at < sa.func.now() - _LONG
+    waiting = sa.or_(deleted, sa.and_(documents.c.state == "landed", sa.or_(at_once, for_long)))
     statement = sa.select(sa.func.count(), sa.func.max(documents.c.updated_at)).where(waiting)
     count, latest = connection.execute(statement).one()
     return count, f"{count} {latest}" if count else ""
@@ -193,7 +218,7 @@ def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
 
 def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
     """Record the reasons of the outcomes with an error; how many of these documents still waited."""
-    rows = [{"key": o.document_id, "reason": o.error} for o in outcomes if o.error is not None]
+    rows = [{**_key(o), "reason": o.error} for o in outcomes if o.error is not None]
     values = {"state": "failed", "error": sa.bindparam("reason"), "updated_at": sa.func.now()}
     return _update_landed(connection, rows, values)
 
@@ -201,7 +226,7 @@ def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
 def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
     """Record what reading gave for documents that the generation of this transaction holds; how many still waited."""
     names = ("title", "media_type", "pages", "chars", "chunks", "text_sha256", "author", "date", "metadata")
-    rows = [{"key": o.document_id, **{f"new_{name}": getattr(o, name) for name in names}} for o in outcomes]
+    rows = [{**_key(o), **{f"new_{name}": getattr(o, name) for name in names}} for o in outcomes]
     values: dict[str, object] = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in names}
     now = {
         "state": "indexed",
@@ -213,12 +238,17 @@ def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
     return _update_landed(connection, rows, {**values, **now})
 
 
+def _key(outcome: Outcome) -> dict[str, object]:
+    return {"key": outcome.document_id, "landing": datetime.datetime.fromisoformat(outcome.landed_at)}
+
+
 def _update_landed(
     connection: sa.Connection, rows: Sequence[Mapping[str, object]], values: Mapping[str, object]
 ) -> int:
     if not rows:
         return 0
-    waiting = sa.and_(documents.c.document_id == sa.bindparam("key"), documents.c.state == "landed")
-    statement = sa.update(documents).where(waiting).values(**values)
+    # One that landed again meanwhile waits to be read again.
+    same = sa.and_(documents.c.document_id == sa.bindparam("key"), documents.c.landed_at == sa.bindparam("landing"))
+    statement = sa.update(documents).where(same, documents.c.state == "landed").values(**values)
     # One statement per row: psycopg2 does not report the count of a batch.
     return sum(connection.execute(statement, row).rowcount for row in rows)

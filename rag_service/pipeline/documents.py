@@ -22,20 +22,20 @@ _MOST_PARTITIONS = 64
 def land_documents(settings: Settings | None = None) -> dict[str, int]:
     """Take settled files out of the inbox; how many were landed, duplicates, superseded, left and failed."""
     run = Run.begin(settings)
-    files = list_settled(run.settings.inbox_dir, run.settings.settle_seconds)[: run.settings.batch_documents]
-    receipt = landing.land(files, run.engine, run.objects)
+    files = list_settled(run.settings.inbox_dir, run.settings.settle_seconds)
+    receipt = landing.land(files, run.engine, run.objects, run.settings.batch_documents)
     log.info("%d files in the inbox: %s", len(files), receipt)
     return receipt.as_dict()
 
 
 def prepare_chunks(settings: Settings | None = None) -> dict[str, Any]:
-    """Read and cut every landed document, also those that a killed run left; the batch.
+    """Read and cut the landed documents, also those that a killed run left, the first landed first; the batch.
 
     `batch_id` is None where there is nothing to do, and `NOTHING_NEW` where documents only wait to be taken out.
     """
     run = Run.begin(settings)
     with run.engine.connect() as connection:
-        waiting = ledger.landed(connection)
+        waiting = ledger.landed(connection, run.settings.batch_documents)
     if not waiting:
         batch = NOTHING_NEW if run.index_is_stale() else None
         return {"batch_id": batch, "documents": 0, "failed": 0, "chunks": 0}
@@ -75,7 +75,18 @@ def _prepare(run: Run, waiting: Sequence[ledger.Landed], folder: str) -> None:
     )
     largest_first = sorted(waiting, key=lambda document: (-document.size_bytes, document.document_id))
     rows = [
-        (d.document_id, d.topic, d.segment, d.uri, d.sha256, d.size_bytes, slot, d.source, json.dumps(d.given))
+        (
+            d.document_id,
+            d.topic,
+            d.segment,
+            d.uri,
+            d.sha256,
+            d.size_bytes,
+            slot,
+            d.source,
+            json.dumps(d.given),
+            d.landed_at,
+        )
         for slot, d in enumerate(largest_first)
     ]
     with attached(settings.resolved_spark_url) as spark:

@@ -1,7 +1,8 @@
 """What the DAG `housekeeping` does: what nobody needs any more is removed, after a soak.
 
-Everything can be killed at any line and run again. A deleted document is gone from answers with the next generation;
-its text is gone from the disk once these three have run after the soak.
+Everything can be killed at any line and run again. A deleted document is gone from answers with the next generation.
+Once these three have run after the soak, its bytes and its text are gone, and no file of what is served holds its
+words; the retired generation that held them goes a soak later.
 """
 
 import logging

@@ -5,7 +5,7 @@ transaction that holds the ledger still: a document that was deleted or supersed
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from cuvee.errors import InvalidInputError, NotReadyError
 from cuvee.serving import wait_until_serves
 from cuvee.settings import Settings
 from rag_service.documents import ledger, membership
-from rag_service.documents.batches import NOTHING_NEW, remove_older
+from rag_service.documents.batches import NOTHING_NEW, Batch, remove_older
+from rag_service.documents.ledger import Outcome
 from rag_service.index import building, publishing, reclaiming
 from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
@@ -30,6 +31,8 @@ from rag_service.pipeline.run import INDEX_LOCK, Run
 log = logging.getLogger(__name__)
 
 _MOST_TRIES = 20
+_SHARE_CHUNKS = 20_000
+"""Of a batch, what is held in memory at once: with all copies about a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,18 @@ class _Ledger:
     """What the ledger said when a build began."""
 
     indexed: set[str]
-    landed: set[str]
+    landings: set[tuple[str, str]]
+    """Id and time of landing of what waits to be indexed."""
     restorable: set[str]
 
     @classmethod
     def read(cls, connection: sa.Connection) -> "_Ledger":
-        indexed, landed = (ledger.ids_in_state(connection, state) for state in ("indexed", "landed"))
-        return cls(indexed, landed, membership.restorable(connection))
+        indexed, waiting = ledger.ids_in_state(connection, "indexed"), ledger.landings(connection)
+        return cls(indexed, waiting, membership.restorable(connection))
 
     def still(self, now: "_Ledger") -> "_Ledger":
         """What of it holds now."""
-        return _Ledger(self.indexed & now.indexed, self.landed & now.landed, self.restorable & now.restorable)
+        return _Ledger(self.indexed & now.indexed, self.landings & now.landings, self.restorable & now.restorable)
 
     @property
     def living(self) -> set[str]:
@@ -58,7 +62,8 @@ class _Ledger:
 def publish_generation(batch: dict[str, Any], settings: Settings | None = None) -> dict[str, Any]:
     """Build and publish the generation that holds what is alive of the present one, and the batch.
 
-    Where that is what is published already (the batch was, or all of it failed), nothing is published.
+    A large batch is published in shares, so that memory stays bounded. Where what it would hold is published already
+    (the batch was, or all of it failed), nothing is published.
     """
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
@@ -67,28 +72,50 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
             return _receipt(present, published=False)
         run.check_versions(present)
         part = run.batch(batch["batch_id"])
-        good = [] if part.id == NOTHING_NEW else [o for o in part.outcomes() if o.error is None]
         with run.engine.connect() as connection:
-            waiting = ledger.ids_in_state(connection, "landed")
-        fresh_ones = any(o.document_id in waiting for o in good)
-        if not fresh_ones and (present is None or not run.index_is_stale()):
+            waiting = ledger.landings(connection)
+        read = [] if part.id == NOTHING_NEW else [o for o in part.outcomes() if o.error is None]
+        fresh = [outcome for outcome in read if outcome.landing in waiting]
+        if not fresh and (present is None or not run.index_is_stale()):
             return _receipt(present, published=False)
-        rows = Rows.of_batch(part.chunks()) if fresh_ones else None
-
-        def build(number: int, said: _Ledger) -> Path:
-            fresh = {o.document_id for o in good if o.document_id in said.landed}
-            return _extended(run, number, present, said.indexed, rows.only(fresh) if rows else None)
-
-        def record(connection: sa.Connection, said: _Ledger) -> None:
-            if rows is not None:
-                ledger.mark_indexed(connection, [o for o in good if o.document_id in said.landed])
-            membership.mark_left(connection)
-
-        manifest = _publish(run, build, record, "batch", None)
+        manifest = present
+        for share in _shares(fresh):
+            manifest = _publish_share(run, part, share, manifest)
         reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
         if part.id != NOTHING_NEW:
             remove_older(run.settings.batches_dir, part)
+    assert manifest is not None
     return _receipt(manifest, published=True, new_base=not same_base(present, manifest))
+
+
+def _shares(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """The outcomes in their order, in shares of at most `_SHARE_CHUNKS` chunks or one document; at least one share."""
+    shares: list[list[Outcome]] = [[]]
+    room = _SHARE_CHUNKS
+    for outcome in outcomes:
+        if shares[-1] and (outcome.chunks or 0) > room:
+            shares.append([])
+            room = _SHARE_CHUNKS
+        shares[-1].append(outcome)
+        room -= outcome.chunks or 0
+    return shares
+
+
+def _publish_share(run: Run, part: Batch, share: Sequence[Outcome], present: Manifest | None) -> Manifest:
+    rows = Rows.of_batch(part.chunks({outcome.document_id for outcome in share})) if share else None
+
+    def still_wanted(said: _Ledger) -> list[Outcome]:
+        return [outcome for outcome in share if outcome.landing in said.landings]
+
+    def build(number: int, said: _Ledger) -> Path:
+        wanted = {outcome.document_id for outcome in still_wanted(said)}
+        return _extended(run, number, present, said.indexed, rows.only(wanted) if rows else None)
+
+    def record(connection: sa.Connection, said: _Ledger) -> None:
+        ledger.mark_indexed(connection, still_wanted(said))
+        membership.mark_left(connection)
+
+    return _publish(run, build, record, "batch", None)
 
 
 def compact_index(settings: Settings | None = None) -> dict[str, Any]:
@@ -203,7 +230,7 @@ def _publish(
                 break
         said = still
         log.info("documents were deleted or superseded meanwhile; they are left out of %s", folder.name)
-        folder = building.trim(folder, said.indexed | said.landed)
+        folder = building.trim(folder, said.indexed | {document_id for document_id, _ in said.landings})
     else:
         raise NotReadyError(f"Documents vanished {_MOST_TRIES} times while they were left out; try again.")
     counts = (manifest.number, manifest.documents, manifest.chunks)

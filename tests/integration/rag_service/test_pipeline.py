@@ -19,7 +19,7 @@ from cuvee.errors import ConfigurationError, NotFoundError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
-from rag_service.documents import uploads
+from rag_service.documents import ledger, uploads
 from rag_service.documents.details import Details
 from rag_service.documents.readers import ReadLimits
 from rag_service.documents.uploads import Upload
@@ -29,6 +29,7 @@ from rag_service.index.filters import place
 from rag_service.index.generation import Generation, current
 from rag_service.index.manifest import MANIFEST, generation_folder, read_manifest
 from rag_service.index.search import Retriever
+from rag_service.pipeline import index
 
 pytestmark = pytest.mark.integration
 
@@ -170,6 +171,81 @@ def test_what_is_said_of_an_upload_can_be_filtered_by(engine: sa.Engine, ready: 
     assert [hit.chunk.text for hit in retriever.search("notes", 3, wanted).hits] == ["The notes of b.txt."]
     row = rows(engine)["b.txt"]
     assert (row.state, row.author, row.metadata) == ("indexed", "Grace", {"vintage": "2021"})
+
+
+def upload(engine: sa.Engine, settings: Settings, name: str, author: str) -> None:
+    content = f"The notes of {name}.".encode()
+    store, limits = ObjectStore(settings.resolved_objects_url), ReadLimits(10**6, 10**6)
+    uploads.take([Upload(name, io.BytesIO(content), len(content))], "t", "s", Details(author), engine, store, limits)
+
+
+def test_what_is_said_anew_while_a_document_is_indexed_counts(engine: sa.Engine, ready: Settings) -> None:
+    upload(engine, ready, "a.txt", "Ada")
+    batch = pipeline.embed_chunks(pipeline.prepare_chunks(ready), ready)
+    upload(engine, ready, "a.txt", "Grace")
+
+    assert pipeline.publish_generation(batch, ready)["published"] is False
+    run_all(ready)
+
+    generation = published(engine, ready)
+    assert [generation.chunk(int(row)).author for row in generation.select(None).rows] == ["Grace"]
+    assert (rows(engine)["a.txt"].state, rows(engine)["a.txt"].author) == ("indexed", "Grace")
+
+
+def test_going_back_does_not_bring_back_what_was_said_before(engine: sa.Engine, ready: Settings) -> None:
+    upload(engine, ready, "a.txt", "Ada")
+    run_all(ready)
+    upload(engine, ready, "b.txt", "Ada")
+    run_all(ready)
+    upload(engine, ready, "a.txt", "Grace")
+
+    pipeline.serve_again(1, ready)
+    run_all(ready)
+
+    generation = published(engine, ready)
+    authors = {
+        generation.chunk(int(row)).uri: generation.chunk(int(row)).author for row in generation.select(None).rows
+    }
+    assert authors == {"a.txt": "Grace", "b.txt": "Ada"}
+
+
+def test_a_micro_batch_takes_so_many_documents_and_the_first_landed_first(
+    engine: sa.Engine, ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("c.txt", "a.txt", "b.txt"):
+        upload(engine, ready, name, "Ada")
+    monkeypatch.setenv("CUVEE_BATCH_DOCUMENTS", "2")
+    two = Settings.load()
+
+    assert run_all(two)["documents"] == 2
+    assert {uri for uri, row in rows(engine).items() if row.state == "indexed"} == {"c.txt", "a.txt"}
+    with engine.connect() as connection:
+        assert ledger.requested(connection)[0] == 1
+    assert run_all(two)["documents"] == 3
+
+
+def test_a_large_batch_is_published_in_shares_and_goes_on_where_it_was_stopped(
+    engine: sa.Engine, ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        upload(engine, ready, name, "Ada")
+    batch = pipeline.embed_chunks(pipeline.prepare_chunks(ready), ready)
+    monkeypatch.setattr(index, "_SHARE_CHUNKS", 1)
+    publish = index._publish_share
+
+    def stopped(run: Any, part: Any, share: Any, present: Any) -> Any:
+        if present is not None and present.number == 2:
+            raise OSError("the disk is full")
+        return publish(run, part, share, present)
+
+    with monkeypatch.context() as failing, pytest.raises(OSError, match="full"):
+        failing.setattr(index, "_publish_share", stopped)
+        pipeline.publish_generation(batch, ready)
+    assert published(engine, ready).manifest.documents == 2
+    receipt = pipeline.publish_generation(batch, ready)
+
+    assert (receipt["generation"], receipt["documents"]) == (3, 3)
+    assert {row.state for row in rows(engine).values()} == {"indexed"}
 
 
 def test_new_content_replaces_the_old_and_what_was_indexed_before_stays(engine: sa.Engine, ready: Settings) -> None:

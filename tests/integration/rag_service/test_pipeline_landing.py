@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -180,6 +181,28 @@ def test_one_file_that_cannot_be_read_does_not_stop_the_others(
     assert pipeline.land_documents(ready) == counts(landed=1, failed=1)
     assert states(engine) == {"cellar/safety/b.txt": ["landed"]}
     assert "cellar/safety/a.txt stays in the inbox, it cannot be read: Permission denied" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["open", "unlink"])
+def test_files_that_stay_stand_in_no_others_way(
+    engine: sa.Engine, ready: Settings, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setenv("CUVEE_BATCH_DOCUMENTS", "1")
+    staying = drop(ready, "a.txt", "cannot be taken")
+    drop(ready, "b.txt", "fine")
+    owner: Any = os if call == "open" else Path
+    real = getattr(owner, call)
+
+    def refusing(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if Path(path) == staying:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(owner, call, refusing)
+
+    pipeline.land_documents(Settings.load())
+
+    assert states(engine)["cellar/safety/b.txt"] == ["landed"]
 
 
 def test_a_full_store_fails_the_task_and_not_the_file(

@@ -20,7 +20,14 @@ from spark_jobs.documents import Preparation, prepare
 
 pytestmark = pytest.mark.integration
 
-PLACE = {"document_id": "d", "topic": "t", "segment": "s", "uri": "a.txt", "source": "inbox"}
+PLACE = {
+    "document_id": "d",
+    "landed_at": "2026-01-02T03:04:05+00:00",
+    "topic": "t",
+    "segment": "s",
+    "uri": "a.txt",
+    "source": "inbox",
+}
 
 
 def prepared(

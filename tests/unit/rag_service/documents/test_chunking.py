@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rag_service.documents import chunking
 from rag_service.documents.chunking import ChunkingRule, chunk
 from rag_service.documents.cleaning import CleanText
 from rag_service.index.embedder import BUNDLED, shared
@@ -63,6 +64,26 @@ def test_a_heading_opens_a_chunk_when_the_one_before_is_half_full() -> None:
 
 def test_a_run_of_letters_that_the_tokenizer_takes_for_one_token_is_cut_all_the_same() -> None:
     assert [len(text) for text in texts("x" * 1500)] == [640, 640, 220]
+
+
+def test_the_tokenizer_never_gets_a_long_text_at_once_and_the_chunks_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = " ".join(f"Word{n} and more." for n in range(200)) + " " + "x" * 300
+    at_once = texts(text)
+    monkeypatch.setattr(chunking, "_TOKENIZED_CHARS", 100)
+    given: list[str] = []
+
+    def spy(piece: str) -> list[tuple[int, int]]:
+        given.append(piece)
+        return words(piece)
+
+    cut = [passage.text for passage in chunk(CleanText(text, ()), spy, RULE)]
+
+    assert max(map(len, given)) <= 100
+    assert "".join(given) == text
+    assert cut[: len(at_once) - 1] == at_once[:-1]
+    assert "".join(cut).count("x") >= 300
 
 
 def test_a_chunk_has_the_page_on_which_it_starts() -> None:
