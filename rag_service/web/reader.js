@@ -16,10 +16,11 @@ export function start() {
   $("reader-switch").addEventListener("click", () => showPage($("reader-page").hidden));
 }
 
-/** Open the passage that an answer cites. */
-export function openPassage(source, from) {
+/** Open the passage that an answer cites, at one of its quotes. */
+export function openPassage(source, from, quote = source.quotes[0]) {
   const marks = source.quotes.length ? source.quotes : [source];
-  return open(source.document_id, { start: source.start_char, end: source.end_char, page: source.page, text: source.text, marks }, from);
+  const place = { start: source.start_char, end: source.end_char, text: source.text, marks };
+  return open(source.document_id, { ...place, own: quote?.start_char, page: quote?.page ?? source.page }, from);
 }
 
 /** Open a document, at a passage if one is given. */
@@ -84,7 +85,7 @@ function show(documentId, slice, passage) {
     box.prepend(el("p", { class: "problem" }, "The document has changed since; this is what was cited then:"), el("blockquote", {}, passage.text));
   }
   edges(documentId, slice, box, pieces);
-  const mark = box.querySelector("mark.quote") ?? box.querySelector("mark");
+  const mark = box.querySelector("mark.own") ?? box.querySelector("mark");
   box.scrollTop = 0;
   if (mark) box.scrollTop = mark.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
 }
@@ -101,7 +102,8 @@ function marked(slice, passage) {
   let position = passage.start;
   for (const [from, to] of marks) {
     if (to <= position) continue;
-    inside.push(cut(position, Math.max(from, position)), el("mark", { class: "quote" }, cut(Math.max(from, position), to)));
+    const kind = from === passage.own ? "quote own" : "quote";
+    inside.push(cut(position, Math.max(from, position)), el("mark", { class: kind }, cut(Math.max(from, position), to)));
     position = to;
   }
   inside.push(cut(position, passage.end));
