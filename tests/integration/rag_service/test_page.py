@@ -295,6 +295,55 @@ def test_a_link_to_a_passage_opens_it(visit: Callable[..., Page]) -> None:
     expect(page.locator("#reader mark")).to_have_text("The cellar museum keeps an iron press from 1871.")
 
 
+def test_on_a_phone_back_closes_what_an_answer_or_the_list_opened(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    reader = page.locator("#reader")
+    turn = ask(page, QUESTION)
+    turn.locator(".cite").first.click()
+    expect(reader.locator("mark", has_text=OPENS)).to_be_in_viewport()
+    page.go_back()
+    expect(reader).to_be_hidden()
+    expect(turn.locator(".answer")).to_be_visible()
+
+    # Closed by its button it leaves no step behind that Back would have to take.
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("link", name="Ask", exact=True).click()
+    turn.locator(".source").first.click()
+    page.get_by_role("button", name="Close the document").click()
+    expect(reader).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#documents")).to_be_visible()
+
+    page.get_by_role("link", name="Barrels").click()
+    expect(reader.locator(".text")).to_contain_text("topped up every week")
+    page.go_back()
+    expect(reader).to_be_hidden()
+    expect(page.locator(".document")).to_have_count(3)
+
+
+def test_a_forgotten_key_leaves_nothing_that_was_got_with_it(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 1400, "height": 800})
+    ask(page, QUESTION)
+    page.reload()
+    expect(page.get_by_role("link", name=QUESTION)).to_be_visible()
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("link", name="The cellar museum").click()
+    expect(page.locator("#reader .text")).to_contain_text("iron press")
+
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget key").click()
+
+    expect(page.locator("#reader")).to_be_hidden()
+    expect(page.locator(".document")).to_have_count(0)
+    expect(page.locator("#recent-list li")).to_have_count(0)
+    for known in ("museum", "Barrels", "iron press", "ageing", "3 documents"):
+        expect(page.locator("body")).not_to_contain_text(known)
+
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(page.locator(".document")).to_have_count(3)
+
+
 def test_what_the_server_sends_is_text_and_never_runs(visit: Callable[..., Page], engine: sa.Engine) -> None:
     evil = '<img src=x onerror="document.title=1">'
     set_document(engine, "doc-museum", title=evil)
