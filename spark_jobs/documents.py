@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
-from pyspark.sql.types import DateType, IntegerType, LongType, MapType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, MapType, StringType, StructField, StructType
 
 from cuvee.errors import IntegrityError, NotFoundError, UnreadableDocumentError
 from cuvee.objects import ObjectStore
@@ -70,6 +70,7 @@ PREPARED = StructType(
         StructField("author", StringType()),
         StructField("date", DateType()),
         StructField("metadata", MapType(StringType(), StringType())),
+        StructField("page_breaks", ArrayType(IntegerType())),
     ]
 )
 _COLUMNS = PREPARED.fieldNames()

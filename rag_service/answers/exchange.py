@@ -35,6 +35,8 @@ class Quote:
     text: str
     start_char: int
     end_char: int
+    page: int | None
+    """Page on which it starts; None where the format has no pages."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Source:
     title: str
     uri: str
     page: int | None
+    """That of its first quote; without quotes the page on which it starts."""
     start_char: int
     end_char: int
     text: str
@@ -59,6 +62,8 @@ class Sentence:
 
     text: str
     citations: tuple[int, ...]
+    quotes: tuple[int, ...] = ()
+    """For each citation which quote of its source says the sentence, from 0."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class Reply:
         """The answer, and a list of its sources for clients that show nothing but text."""
         if not self.answer.sources:
             return self.answer.answer
-        listed = (f"[{source.number}] {_label(source)}: {self._url(source)}" for source in self.answer.sources)
+        listed = (f"[{s.number}] {_label(s, s.page)}: {self._url(s, s.page)}" for s in self.answer.sources)
         return f"{self.answer.answer}{_LIST_HEAD}" + "\n".join(listed)
 
     def annotations(self) -> list[Annotation]:
@@ -107,11 +107,14 @@ class Reply:
         for sentence in self.answer.sentences:
             begins = text.find(sentence.text, at)
             at = at if begins < 0 else begins + len(sentence.text)
-            for number in sentence.citations:
+            for place, number in enumerate(sentence.citations):
                 start = text.find(mark := f"[{number}]", at)
                 if start >= 0 and number in sources:
                     at, source = start + len(mark), sources[number]
-                    citation = UrlCitation(start_index=start, end_index=at, title=_label(source), url=self._url(source))
+                    # That of the quote which says this sentence, not of the first that the source is cited for.
+                    page = source.quotes[sentence.quotes[place]].page if sentence.quotes else source.page
+                    title, url = _label(source, page), self._url(source, page)
+                    citation = UrlCitation(start_index=start, end_index=at, title=title, url=url)
                     found.append(Annotation(url_citation=citation))
         return found
 
@@ -122,10 +125,10 @@ class Reply:
     def _chunk(self, *choices: ChunkChoice) -> Chunk:
         return Chunk(id=self.id, created=self.created, model=self.model, choices=list(choices))
 
-    def _url(self, source: SourceOut) -> str:
-        where = f"start={source.start_char}&end={source.end_char}" + (f"&page={source.page}" if source.page else "")
+    def _url(self, source: SourceOut, page: int | None) -> str:
+        where = f"start={source.start_char}&end={source.end_char}" + (f"&page={page}" if page else "")
         return f"{self.page_url}/#/documents/{quote(source.document_id, safe='')}?{where}"
 
 
-def _label(source: SourceOut) -> str:
-    return source.title + (f", page {source.page}" if source.page else "")
+def _label(source: SourceOut, page: int | None) -> str:
+    return source.title + (f", page {page}" if page else "")

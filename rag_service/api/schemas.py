@@ -100,21 +100,26 @@ class SentenceOut(BaseModel):
 
     text: str
     citations: list[int]
+    quotes: Annotated[
+        list[int],
+        Field(description="For each citation which quote of its source says it, from 0; empty in old answers"),
+    ] = []
 
 
 class QuoteOut(BaseModel):
-    """Exact words of a source; the span is in the document's cleaned text."""
+    """Exact words of a source; the span is in the document's cleaned text, `page` where it starts."""
 
     model_config = ConfigDict(from_attributes=True)
 
     text: str
     start_char: int
     end_char: int
+    page: int | None = None
 
 
 class SourceOut(BaseModel):
-    """A passage: characters `start_char` to `end_char` of the document's cleaned text. `score` is that of the search;
-    a reranker may order passages otherwise.
+    """A passage: characters `start_char` to `end_char` of the document's cleaned text. `page` is that of its first
+    quote, or without quotes where it starts. `score` is that of the search; a reranker may order passages otherwise.
     """
 
     model_config = ConfigDict(from_attributes=True)

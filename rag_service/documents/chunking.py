@@ -36,9 +36,12 @@ class Passage:
 
     ordinal: int
     page: int | None
+    """Page on which it starts, from 1; None where the format has no pages."""
     start_char: int
     end_char: int
     text: str
+    page_breaks: tuple[int, ...]
+    """Offsets in `text` at which the pages after `page` begin, ascending."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def chunk(document: CleanText, token_spans: TokenSpans, rule: ChunkingRule) -> l
     passages: list[Passage] = []
     for first, last in _groups(pieces, rule):
         start, end = pieces[first].start, pieces[last].end
-        page = document.page_at(start)
-        passages.append(Passage(len(passages), page, start, end, document.text[start:end]))
+        page, breaks = document.page_at(start), document.page_breaks(start, end)
+        passages.append(Passage(len(passages), page, start, end, document.text[start:end], breaks))
     return passages
 
 

@@ -5,7 +5,7 @@ One pass for documents and, as `clean_query`, for questions, so that both meet t
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +42,11 @@ class CleanText:
     def page_at(self, offset: int) -> int | None:
         """Number, from 1, of the page that holds the character at `offset`."""
         return bisect_right(self.page_starts, offset) or None
+
+    def page_breaks(self, start: int, end: int) -> tuple[int, ...]:
+        """Where between `start` and `end` further pages begin, counted from `start`; an empty page begins there too."""
+        first, last = bisect_right(self.page_starts, start), bisect_left(self.page_starts, end)
+        return tuple(at - start for at in self.page_starts[first:last])
 
 
 def clean(pages: Sequence[str], paged: bool) -> CleanText:

@@ -42,4 +42,19 @@ def _joined(better: Hit, other: Hit) -> Hit:
     statements, matches = (tuple(column) for column in zip(*in_order, strict=True)) if in_order else ((), ())
     place: dict[str, Any] = {"ordinal": first.chunk.ordinal, "page": first.chunk.page}
     place |= {"start_char": start, "end_char": end, "text": text, "statements": statements}
+    place |= {"page_breaks": _page_breaks(first.chunk, second.chunk)}
     return replace(better, chunk=replace(better.chunk, **place), matches=matches)
+
+
+def _page_breaks(first: Chunk, second: Chunk) -> tuple[int, ...]:
+    """Where further pages begin in the two together; where the second begins, its page is known in any case."""
+    if first.page is None or second.page is None:
+        return ()
+    shift = second.start_char - first.start_char
+    further = [(at, count) for count, at in enumerate(first.page_breaks, start=1)]
+    starts = (0, *second.page_breaks)
+    further += [(shift + at, count) for count, at in enumerate(starts, start=second.page - first.page)]
+    breaks: list[int] = []
+    for at, count in sorted(further):
+        breaks += [at] * (count - len(breaks))
+    return tuple(breaks)

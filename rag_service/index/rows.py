@@ -1,6 +1,7 @@
 """Chunks with their vectors, row by row: what a generation is built from and stores."""
 
 import datetime
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +37,11 @@ SCHEMA = pa.schema(
         pa.field("date", pa.date32()),
         pa.field("metadata", pa.map_(pa.string(), pa.string())),
         pa.field("statements", STATEMENTS),
+        pa.field("page_breaks", pa.list_(pa.int32())),
     ]
 )
+_LATER = "page_breaks"
+"""Files and batches made before there was this column are read as if it were null."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,12 @@ class Chunk:
     """When the document was published, as it says itself."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     statements: tuple[Statement, ...] = ()
+    page_breaks: tuple[int, ...] = ()
+    """Offsets in `text` at which the pages after `page` begin, ascending; empty also where they are not known."""
+
+    def page_at(self, offset: int) -> int | None:
+        """Page that holds the character at `offset` of `text`."""
+        return None if self.page is None else self.page + bisect_right(self.page_breaks, offset)
 
 
 class Outline(NamedTuple):
@@ -96,7 +106,7 @@ class Rows:
         """From a table of SCHEMA's columns, `embedding` (fp32 bytes) and `statement_embeddings` (fp16 bytes)."""
         vectors = _matrix(table.column("embedding").to_pylist(), np.float32, table.num_rows)
         packed = _matrix(table.column("statement_embeddings").to_pylist(), np.float16, None, vectors.shape[1])
-        return cls(table.select(SCHEMA.names).cast(SCHEMA), vectors, packed)
+        return cls(_with_later(table).select(SCHEMA.names).cast(SCHEMA), vectors, packed)
 
     @classmethod
     def together(cls, sets: Sequence["Rows"]) -> "Rows":
@@ -149,10 +159,10 @@ class ChunkFile:
         """Raises IntegrityError when it is no such file, or has other columns."""
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
+            self._batches = [_with_later(reader.get_batch(n)) for n in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, OSError) as error:
             raise IntegrityError(f"{path} is not an Arrow file: {error}") from error
-        if not reader.schema.equals(SCHEMA):
+        if not _with_later(reader.schema.empty_table()).schema.equals(SCHEMA):
             raise IntegrityError(f"{path} has other columns than this version writes.")
         self._starts = np.concatenate([[0], np.cumsum([len(batch) for batch in self._batches])]).astype(np.int64)
         self._opened = [_OpenBatch(batch) for batch in self._batches]
@@ -209,6 +219,14 @@ def _write_batch(writer: Any, table: pa.Table) -> None:
         writer.write_batch(batch)
 
 
+def _with_later(rows: Any) -> Any:
+    """A table or batch with the column that older ones lack."""
+    if _LATER in rows.schema.names:
+        return rows
+    field = SCHEMA.field(_LATER)
+    return rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+
+
 def _matrix(packed: list[bytes], kind: Any, rows: int | None, width: int | None = None) -> NDArray[Any]:
     flat = np.frombuffer(b"".join(packed), dtype=kind)
     if width is None:
@@ -220,7 +238,7 @@ class _OpenBatch:
     """Columns at hand: `RecordBatch.to_pylist` of one row takes three times as long."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        *plain, self._metadata, statements = batch.columns
+        *plain, self._metadata, statements, self._page_breaks = batch.columns
         self._plain = dict(zip(SCHEMA.names, plain, strict=False))
         self._statement_starts = statements.offsets.to_numpy()
         self._statement_fields = [statements.values.field(number) for number in range(STATEMENTS.value_type.num_fields)]
@@ -231,7 +249,10 @@ class _OpenBatch:
         record = {name: column[row].as_py() for name, column in self._plain.items()}
         record["source"] = record["source"] or "inbox"
         metadata = dict(self._metadata[row].as_py() or ())
-        return Chunk(**record, metadata=metadata, statements=tuple(Statement(*fields) for fields in told))
+        breaks = tuple(self._page_breaks[row].as_py() or ())
+        return Chunk(
+            **record, metadata=metadata, statements=tuple(Statement(*fields) for fields in told), page_breaks=breaks
+        )
 
     def outline(self, row: int) -> Outline:
         first, last = self._statement_starts[row : row + 2].tolist()

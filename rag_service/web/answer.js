@@ -16,7 +16,10 @@ function body(response) {
   const numbered = new Map(response.sources.map((source) => [source.number, source]));
   const answer = el("div", { class: "answer" });
   for (const sentence of response.sentences) {
-    const marks = sentence.citations.filter((number) => numbered.has(number)).map((number) => citation(numbered.get(number)));
+    const marks = sentence.citations.flatMap((number, at) => {
+      const source = numbered.get(number);
+      return source ? [citation(source, source.quotes[sentence.quotes[at]])] : [];
+    });
     const rows = tableRows(sentence.text);
     if (rows) addRows(answer, rows, marks);
     else addSentence(answer, sentence.text, marks);
@@ -50,9 +53,11 @@ function addRows(answer, [head, ...rows], marks) {
   answer.lastElementChild.querySelector("tbody").append(...made);
 }
 
-function citation(source) {
-  const where = source.page ? `${source.title}, page ${source.page}` : source.title;
-  const open = (event) => openPassage(source, event.currentTarget);
+/** `quote` is what the sentence rests on; answers from before that was recorded name none. */
+function citation(source, quote = source.quotes[0]) {
+  const page = quote?.page ?? source.page;
+  const where = page ? `${source.title}, page ${page}` : source.title;
+  const open = (event) => openPassage(source, event.currentTarget, quote);
   return el("button", { type: "button", class: "cite", title: where, "aria-label": `Source ${source.number}: ${where}`, onclick: open }, String(source.number));
 }
 

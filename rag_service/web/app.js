@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as ask from "./ask.js";
 import * as documents from "./documents.js";
-import { $, notice } from "./dom.js";
+import { $, notice, say } from "./dom.js";
 import { startKey } from "./key.js";
 import * as reader from "./reader.js";
 
@@ -13,13 +13,23 @@ function start() {
   reader.start();
   addEventListener("hashchange", route);
   addEventListener("keydown", shortcuts);
-  startKey({ check: api.topics, enter: route, forget: ask.clear });
+  startKey({ check: api.topics, enter: route, forget });
+}
+
+/** Remove everything that was got with the key. */
+function forget() {
+  reader.close();
+  ask.forget();
+  documents.forget();
+  notice("");
+  say("");
 }
 
 /** `#/`, `#/questions/<id>`, `#/documents`, `#/documents/<id>?start=&end=&page=` */
 async function route() {
   const [path, query] = location.hash.slice(1).split("?");
   const [view, id] = path.split("/").slice(1).map(decodeURIComponent);
+  if (view !== "documents" || !id) reader.close();
   show(view === "documents" ? "documents" : "ask");
   notice("");
   try {

@@ -85,6 +85,17 @@ export function clear() {
   document.body.classList.remove("talking");
 }
 
+/** Also what was asked lately, and what there is to ask about. */
+export function forget() {
+  clear();
+  places = [];
+  options($("topic"), "All topics", []);
+  showSegments();
+  $("holdings").replaceChildren();
+  $("recent-list").replaceChildren();
+  $("recent").hidden = true;
+}
+
 function talk() {
   $("welcome").hidden = true;
   $("fresh").hidden = false;

@@ -66,6 +66,17 @@ export function leave() {
   timer = null;
 }
 
+export function forget() {
+  leave();
+  topics = [];
+  shown = "";
+  before.clear();
+  for (const id of ["list", "topics", "segments", "sending", "total", "confirm-text"]) $(id).replaceChildren();
+  for (const count of document.querySelectorAll("[data-state] .count")) count.remove();
+  $("upload").reset();
+  $("more").hidden = true;
+}
+
 function suggest() {
   const topic = topics.find((one) => one.topic === $("to-topic").value.trim());
   $("segments").replaceChildren(...(topic?.segments ?? []).map((one) => el("option", { value: one.segment })));

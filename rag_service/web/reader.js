@@ -6,6 +6,7 @@ import { $, bytes, el, facts, plural } from "./dom.js";
 const AROUND_CHARS = 2500;
 const MORE_CHARS = 8000;
 const PDF = "application/pdf";
+const DOCUMENT = "#/documents/";
 
 let opener = null;
 let pdfUrl = null;
@@ -14,12 +15,18 @@ let opening = 0;
 export function start() {
   $("reader-close").addEventListener("click", close);
   $("reader-switch").addEventListener("click", () => showPage($("reader-page").hidden));
+  addEventListener("popstate", () => {
+    // A document in the address is opened, and closed, by its route.
+    if (!history.state?.reading && !location.hash.startsWith(DOCUMENT)) close();
+  });
 }
 
-/** Open the passage that an answer cites. */
-export function openPassage(source, from) {
+/** Open the passage that an answer cites, at one of its quotes. It has a step of its own, so that Back closes it. */
+export function openPassage(source, from, quote = source.quotes[0]) {
+  if (!history.state?.reading) history.pushState({ reading: true }, "");
   const marks = source.quotes.length ? source.quotes : [source];
-  return open(source.document_id, { start: source.start_char, end: source.end_char, page: source.page, text: source.text, marks }, from);
+  const place = { start: source.start_char, end: source.end_char, text: source.text, marks };
+  return open(source.document_id, { ...place, own: quote?.start_char, page: quote?.page ?? source.page }, from);
 }
 
 /** Open a document, at a passage if one is given. */
@@ -59,9 +66,11 @@ export function close() {
   opening += 1;
   $("reader").hidden = true;
   document.body.classList.remove("reading");
+  for (const part of ["reader-title", "reader-place", "reader-text"]) $(part).replaceChildren();
   forgetPdf();
   if (opener?.isConnected) opener.focus();
-  if (location.hash.startsWith("#/documents/")) location.hash = "#/documents";
+  if (history.state?.reading) history.back();
+  else if (location.hash.startsWith(DOCUMENT)) history.replaceState(null, "", "#/documents");
   return true;
 }
 
@@ -84,7 +93,7 @@ function show(documentId, slice, passage) {
     box.prepend(el("p", { class: "problem" }, "The document has changed since; this is what was cited then:"), el("blockquote", {}, passage.text));
   }
   edges(documentId, slice, box, pieces);
-  const mark = box.querySelector("mark.quote") ?? box.querySelector("mark");
+  const mark = box.querySelector("mark.own") ?? box.querySelector("mark");
   box.scrollTop = 0;
   if (mark) box.scrollTop = mark.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
 }
@@ -101,7 +110,8 @@ function marked(slice, passage) {
   let position = passage.start;
   for (const [from, to] of marks) {
     if (to <= position) continue;
-    inside.push(cut(position, Math.max(from, position)), el("mark", { class: "quote" }, cut(Math.max(from, position), to)));
+    const kind = from === passage.own ? "quote own" : "quote";
+    inside.push(cut(position, Math.max(from, position)), el("mark", { class: kind }, cut(Math.max(from, position), to)));
     position = to;
   }
   inside.push(cut(position, passage.end));

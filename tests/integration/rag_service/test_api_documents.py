@@ -91,7 +91,7 @@ def test_what_is_said_of_an_upload_comes_with_it(client: TestClient, engine: sa.
 
     assert {name: sent[name] for name in SAID} == SAID
     with engine.connect() as connection:
-        (waiting,) = ledger.landed(connection)
+        (waiting,) = ledger.landed(connection, 10)
     assert waiting.given == SAID
 
 

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from cuvee.database import answer_feedback, questions
 from cuvee.settings import Settings
-from rag_service.answers.answerer import Answer, Sentence, Source, Versions
+from rag_service.answers.answerer import Answer, Quote, Sentence, Source, Versions
 from rag_service.feedback import log
 from tests.integration.browser import chromium, visitor
 from tests.integration.rag_service.conftest import KEY
@@ -32,13 +33,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def address(engine: sa.Engine, settings: Settings, key_id: int) -> Iterator[str]:
-    """LIBRARY, in which the museum is the second page of a PDF, indexed and served."""
+    """LIBRARY, in which the museum is a PDF of two pages, indexed and served."""
     records = passages(LIBRARY, settings)
     for record in records:
         if record["document_id"] == "doc-museum":
-            record["page"] = 2
+            record |= {"page": 1, "page_breaks": [record["text"].index(OPENS)]}
     publish(engine, build(records, settings, 1))
-    shelve(engine, settings, {"museum": pdf("A cover.", OPENS)})
+    shelve(engine, settings, {"museum": pdf("The cellar museum", OPENS)})
     with served(settings) as url:
         yield url
 
@@ -86,8 +87,7 @@ def test_a_citation_opens_its_document_with_the_words_marked_and_the_page_of_the
     page = visit(viewport={"width": 1400, "height": 800})
     turn = ask(page, QUESTION)
     expect(turn.locator(".answer")).to_contain_text("first Sunday of March")
-    citation = turn.locator(".cite").first
-    expect(citation).to_have_accessible_name(re.compile("Source 1: The cellar museum, page 2"))
+    citation = turn.get_by_role("button", name="Source 1: The cellar museum, page 2").first
     citation.click()
 
     reader = page.locator("#reader")
@@ -100,6 +100,46 @@ def test_a_citation_opens_its_document_with_the_words_marked_and_the_page_of_the
     page.keyboard.press("Escape")
     expect(reader).to_be_hidden()
     expect(citation).to_be_focused()
+
+
+def test_a_citation_opens_the_page_of_the_quote_that_its_sentence_rests_on(
+    visit: Callable[..., Page], engine: sa.Engine, key_id: int
+) -> None:
+    text = LIBRARY["museum"][1]
+    keeps = "The cellar museum keeps an iron press from 1871."
+    starts = [(said, text.index(said)) for said in (keeps, OPENS)]
+    quotes = [Quote(said, at, at + len(said), page) for page, (said, at) in enumerate(starts, start=1)]
+    source = Source(1, "doc-museum", "Museum", "museum.txt", 1, 0, len(text), text, 0.5, tuple(quotes))
+    sentences = (Sentence(OPENS, (1,), (1,)), Sentence(keeps, (1,), (0,)))
+    answer = Answer("as quoted", False, sentences, (source,), (), "", Versions(1, "e", "m"), {"total": 1.0})
+    question = log.record(engine, key_id, log.Posed("When?"), answer)
+    page = visit(f"#/questions/{question}", viewport={"width": 1400, "height": 800})
+    frame = page.locator("#reader iframe")
+
+    page.get_by_role("button", name="Source 1: Museum, page 2").click()
+    expect(frame).to_have_attribute("src", re.compile("#page=2&"))
+    expect(page.locator("#reader mark.own")).to_have_text(OPENS)
+    page.get_by_role("button", name="Source 1: Museum, page 1").click()
+    expect(frame).to_have_attribute("src", re.compile("#page=1&"))
+    page.locator(".source").click()
+    expect(page.locator("#reader mark.own")).to_have_text(keeps)
+
+
+def test_an_answer_from_before_quotes_had_pages_opens_its_sources_page(
+    visit: Callable[..., Page], engine: sa.Engine, key_id: int
+) -> None:
+    text = LIBRARY["museum"][1]
+    quote = {"text": OPENS, "start_char": text.index(OPENS), "end_char": text.index(OPENS) + len(OPENS)}
+    source = Source(1, "doc-museum", "Museum", "museum.txt", 2, 0, len(text), text, 0.5)
+    answer = Answer(OPENS, False, (Sentence(OPENS, (1,)),), (source,), (), "", Versions(1, "e", "m"), {"total": 1.0})
+    question = log.record(engine, key_id, log.Posed("When?"), answer)
+    old = {"sentences": [{"text": OPENS, "citations": [1]}], "sources": [{**asdict(source), "quotes": [quote]}]}
+    with engine.begin() as connection:
+        connection.execute(sa.update(questions).where(questions.c.question_id == question).values(**old))
+    page = visit(f"#/questions/{question}", viewport={"width": 1400, "height": 800})
+
+    page.get_by_role("button", name="Source 1: Museum, page 2").click()
+    expect(page.locator("#reader iframe")).to_have_attribute("src", re.compile("#page=2&"))
 
 
 def test_quoted_rows_of_a_table_are_shown_as_one_table_with_their_citations(
@@ -253,6 +293,55 @@ def test_a_link_to_a_passage_opens_it(visit: Callable[..., Page]) -> None:
     page = visit("#/documents/doc-museum?start=19&end=67&page=2")
 
     expect(page.locator("#reader mark")).to_have_text("The cellar museum keeps an iron press from 1871.")
+
+
+def test_on_a_phone_back_closes_what_an_answer_or_the_list_opened(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    reader = page.locator("#reader")
+    turn = ask(page, QUESTION)
+    turn.locator(".cite").first.click()
+    expect(reader.locator("mark", has_text=OPENS)).to_be_in_viewport()
+    page.go_back()
+    expect(reader).to_be_hidden()
+    expect(turn.locator(".answer")).to_be_visible()
+
+    # Closed by its button it leaves no step behind that Back would have to take.
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("link", name="Ask", exact=True).click()
+    turn.locator(".source").first.click()
+    page.get_by_role("button", name="Close the document").click()
+    expect(reader).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#documents")).to_be_visible()
+
+    page.get_by_role("link", name="Barrels").click()
+    expect(reader.locator(".text")).to_contain_text("topped up every week")
+    page.go_back()
+    expect(reader).to_be_hidden()
+    expect(page.locator(".document")).to_have_count(3)
+
+
+def test_a_forgotten_key_leaves_nothing_that_was_got_with_it(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 1400, "height": 800})
+    ask(page, QUESTION)
+    page.reload()
+    expect(page.get_by_role("link", name=QUESTION)).to_be_visible()
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("link", name="The cellar museum").click()
+    expect(page.locator("#reader .text")).to_contain_text("iron press")
+
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget key").click()
+
+    expect(page.locator("#reader")).to_be_hidden()
+    expect(page.locator(".document")).to_have_count(0)
+    expect(page.locator("#recent-list li")).to_have_count(0)
+    for known in ("museum", "Barrels", "iron press", "ageing", "3 documents"):
+        expect(page.locator("body")).not_to_contain_text(known)
+
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(page.locator(".document")).to_have_count(3)
 
 
 def test_what_the_server_sends_is_text_and_never_runs(visit: Callable[..., Page], engine: sa.Engine) -> None:

@@ -141,6 +141,9 @@ def test_good_documents_become_searchable_and_bad_ones_fail_with_their_reasons(
     assert found(engine, ready, "When does the museum open?")[0].endswith("first Sunday of March.")
     assert found(engine, ready, "Where does the cat sleep?")[0] == "The cellar cat sleeps on barrel seven."
     assert found(engine, ready, "Where does the cat sleep?", segment="tools") == [text]
+    served = published(engine, ready)
+    (two_pages,) = (c for c in map(served.chunk, served.select(None).rows.tolist()) if c.page == 1)
+    assert (two_pages.text, two_pages.page_breaks) == (text, (text.index("She"),))
     assert alive[ODD_URI].state == "indexed"
 
 

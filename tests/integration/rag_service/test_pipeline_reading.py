@@ -17,6 +17,7 @@ from rag_service.documents.chunking import ChunkingRule
 from rag_service.documents.readers import ReadLimits
 from spark_jobs import documents
 from spark_jobs.documents import Preparation, prepare
+from tests.integration.rag_service.live import pdf
 
 pytestmark = pytest.mark.integration
 
@@ -49,6 +50,13 @@ def test_a_document_gives_its_outcome_and_its_chunks_and_its_text_is_stored(tmp_
     assert [(c["chunk_id"], c["ordinal"], c["start_char"], c["end_char"], c["text"]) for c in chunks] == [
         ("d:0", 0, 0, 31, text)
     ]
+
+
+def test_a_chunk_over_two_pages_says_where_the_second_begins(tmp_path: Path) -> None:
+    _, chunk = prepared(tmp_path, pdf("The vat is full.", "Open the tap."), "a.pdf")
+
+    assert (chunk["text"], chunk["page"]) == ("The vat is full.\n\nOpen the tap.", 1)
+    assert chunk["page_breaks"] == (chunk["text"].index("Open"),)
 
 
 def test_what_its_sender_says_of_a_document_goes_before_what_it_says_itself(tmp_path: Path) -> None:

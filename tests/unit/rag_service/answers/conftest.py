@@ -64,6 +64,7 @@ def hit() -> MakeHit:
         title: str = "Cellar rules",
         question: str = "",
         encoder: CountingEncoder | None = None,
+        page_breaks: tuple[int, ...] = (),
     ) -> Hit:
         chunk = Chunk(
             chunk_id=f"{document}-{start}",
@@ -77,6 +78,7 @@ def hit() -> MakeHit:
             start_char=start,
             end_char=start + len(text),
             text=text,
+            page_breaks=page_breaks,
         )
         return made_hit(chunk, score, question, encoder)
 

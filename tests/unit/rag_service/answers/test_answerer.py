@@ -134,7 +134,7 @@ def test_every_sentence_is_cited_and_sources_are_numbered_by_rank(encoder: Count
     answer = ask(encoder, FixedModel(FANS, DOORS), hits)
 
     assert answer.answer == f"{FANS} [3] {DOORS} [2][3]"
-    assert answer.sentences == (Sentence(FANS, (3,)), Sentence(DOORS, (2, 3)))
+    assert answer.sentences == (Sentence(FANS, (3,), (0,)), Sentence(DOORS, (2, 3), (0, 1)))
     assert [(s.number, s.document_id, s.score) for s in answer.sources] == [(2, "d2", 0.8), (3, "d3", 0.7)]
     assert (answer.refused, answer.nearest) == (False, ())
 
@@ -149,8 +149,41 @@ def test_a_source_has_the_exact_quotes_and_where_they_stand_in_the_document(
     source = answer.sources[0]
     assert (source.title, source.uri, source.page, source.text) == ("Gas", "d1.pdf", 2, text)
     assert (source.start_char, source.end_char) == (100, 100 + len(text))
-    assert source.quotes == (Quote("- the fans  start at 3,000 ppm.", 116, 147),)
+    assert source.quotes == (Quote("- the fans  start at 3,000 ppm.", 116, 147, 2),)
     assert text[116 - 100 : 147 - 100] == source.quotes[0].text
+
+
+def test_a_quote_has_the_page_it_stands_on_and_a_source_that_of_its_first_quote(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    over_two_pages = [hit(BOTH, page_breaks=(BOTH.index(DOORS),))]
+
+    second = ask(encoder, FixedModel(DOORS), over_two_pages).sources[0]
+    both = ask(encoder, FixedModel(DOORS, FANS), over_two_pages)
+
+    assert (second.page, [quote.page for quote in second.quotes]) == (3, [3])
+    assert (both.sources[0].page, [quote.page for quote in both.sources[0].quotes]) == (2, [2, 3])
+    assert [(sentence.text, sentence.quotes) for sentence in both.sentences] == [(DOORS, (1,)), (FANS, (0,))]
+
+
+def test_a_row_of_a_table_is_on_its_own_page_and_not_on_that_of_its_head(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    head, row = "Stage | Reading | Action", "Red | 15,000 ppm | Leave the cellar"
+    text = f"{head}\nAmber | 5,000 ppm | Finish the work\n{row}"
+
+    answer = ask(encoder, FixedModel(f"{head}\n{row}"), [hit(text, page_breaks=(text.index(row),))])
+
+    assert [(quote.text, quote.page) for quote in answer.sources[0].quotes] == [(head, 2), (row, 3)]
+    assert answer.sentences[0].quotes == (1,)
+
+
+def test_without_quotes_a_source_has_the_page_on_which_its_passage_starts(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    refused = ask(encoder, FixedModel(FANS), [hit(BOTH, 0.1, page_breaks=(BOTH.index(DOORS),))])
+
+    assert [(source.page, source.quotes) for source in refused.nearest] == [(2, ())]
 
 
 def test_each_quote_of_a_source_comes_once_and_in_reading_order(encoder: CountingEncoder, hit: MakeHit) -> None:

@@ -7,7 +7,7 @@ import pytest
 from cuvee.errors import InvalidInputError, TooLargeError
 from rag_service.api.completions import Reply, ask_request
 from rag_service.api.openai_schemas import ChatRequest
-from rag_service.api.schemas import AskRequest, AskResponse, SentenceOut, SourceOut, VersionsOut
+from rag_service.api.schemas import AskRequest, AskResponse, QuoteOut, SentenceOut, SourceOut, VersionsOut
 
 
 def request(*messages: tuple[str, str | None], topic: str | None = None, **more: object) -> AskRequest:
@@ -102,6 +102,28 @@ def test_annotations_stand_at_the_marks_and_not_at_brackets_inside_a_sentence() 
         (39, "[2]", "Yard, page 4"),
     ]
     assert citations[0].url == "http://page/#/documents/d%2F2?start=10&end=90&page=4"
+
+
+def test_a_mark_leads_to_the_page_of_its_own_quote_and_the_list_to_that_of_the_first() -> None:
+    quotes = [QuoteOut(text="…", start_char=at, end_char=at + 9, page=page) for at, page in ((10, 4), (60, 5))]
+    cited = source(1, "Yard", 4).model_copy(update={"quotes": quotes})
+    made = reply("It opens. [1] It closes. [1]", [("It opens.", [1]), ("It closes.", [1])], cited)
+    for sentence, quote in zip(made.answer.sentences, (0, 1), strict=True):
+        sentence.quotes = [quote]
+
+    citations = [annotation.url_citation for annotation in made.annotations()]
+
+    assert [(c.title, c.url[-7:]) for c in citations] == [("Yard, page 4", "&page=4"), ("Yard, page 5", "&page=5")]
+    assert made.content.endswith("[1] Yard, page 4: http://page/#/documents/d%2F1?start=10&end=90&page=4")
+
+
+def test_an_answer_logged_before_quotes_had_pages_is_read() -> None:
+    quote = {"text": "…", "start_char": 10, "end_char": 19}
+
+    sentence = SentenceOut.model_validate({"text": "It opens.", "citations": [1]}, from_attributes=True)
+    old = SourceOut.model_validate(source(1, page=4).model_dump() | {"quotes": [quote]}, from_attributes=True)
+
+    assert (sentence.quotes, old.page, old.quotes[0].page) == ([], 4, None)
 
 
 def test_a_stream_says_word_by_word_what_the_whole_says() -> None:

@@ -96,6 +96,20 @@ def test_a_chunk_has_the_page_on_which_it_starts() -> None:
     ]
 
 
+def test_a_chunk_knows_where_in_its_text_further_pages_begin() -> None:
+    text = "One two three. Four five six. Seven eight. Nine."
+    # The third page is empty, and the last one begins with a chunk.
+    document = CleanText(text, (0, 15, 30, 30, 43))
+
+    passages = chunk(document, words, ChunkingRule(12, 0))
+
+    assert [(p.page, p.page_breaks, p.text) for p in passages] == [
+        (1, (15, 30, 30), "One two three. Four five six. Seven eight."),
+        (5, (), "Nine."),
+    ]
+    assert chunk(CleanText(text, ()), words, ChunkingRule(12, 0))[0].page_breaks == ()
+
+
 def test_text_of_white_space_has_no_chunks() -> None:
     assert texts(" \n ") == []
 
@@ -120,6 +134,19 @@ def test_chunks_are_quotations_within_the_limit_that_cover_the_text_in_order(
     assert [p.ordinal for p in passages] == list(range(len(passages)))
     for before, after in pairwise(passages):
         assert before.start_char < after.start_char and before.end_char < after.end_char
+
+
+@given(PROSE, st.integers(4, 30), st.integers(0, 12), st.lists(st.integers(0, 200), max_size=6))
+def test_every_character_of_a_chunk_is_on_the_page_that_it_is_on_in_the_document(
+    text: str, most: int, overlap: int, starts: list[int]
+) -> None:
+    document = CleanText(text, (0, *sorted(starts)))
+
+    for passage in chunk(document, words, ChunkingRule(most, overlap)):
+        assert passage.page is not None
+        for at in range(len(passage.text)):
+            turned = sum(start <= at for start in passage.page_breaks)
+            assert passage.page + turned == document.page_at(passage.start_char + at)
 
 
 WORDS = ["Malolactic", "fermentation,", "18.5", "°C:", "Brettanomyces!", "Rosé?", "(SO₂)", "naïve", "🍷", "wine", "ﬁne"]

@@ -15,10 +15,11 @@ from cuvee.errors import IntegrityError
 from rag_service.documents.statements import Statement
 from rag_service.index import filters, lexical, manifest
 from rag_service.index.alive import Alive
-from rag_service.index.building import FoldingRule, extend
+from rag_service.index.building import FoldingRule, extend, fold
 from rag_service.index.generation import Generation, Recipe, build
 from rag_service.index.manifest import MANIFEST, file_info, index_dir_of, read_manifest
 from rag_service.index.rows import SCHEMA, Chunk, Rows
+from tests.unit.rag_service.index.library import NEVER
 
 RECIPE = Recipe("tiny", "tiny@0123/16", "sentences-1/10/4", 0.4)
 DIMENSION = 8
@@ -46,6 +47,7 @@ def rows(count: int, seed: int = 1, dimension: int = DIMENSION) -> Rows:
             "date": datetime.date(2026, 1, 1 + n // 3 % 28),
             "metadata": {"vintage": str(2020 + n // 3 % 3)},
             "statements": [{"text": f"text {n}", "context": "", "start": 0, "end": 5}] * (n % 3),
+            "page_breaks": [n % 5] * (n % 2),
         }
         for n in range(count)
     ]
@@ -90,6 +92,7 @@ def test_what_is_found_has_the_whole_chunk(built: Path) -> None:
         date=datetime.date(2026, 1, 3),
         metadata={"vintage": "2022"},
         statements=(Statement("text 7", "", 0, 5),),
+        page_breaks=(2,),
     )
     assert found.scores[0] == pytest.approx(1.0, abs=1e-6)
 
@@ -264,6 +267,51 @@ def test_an_arrow_file_with_other_columns_is_refused(copy: Path) -> None:
 
     with pytest.raises(IntegrityError, match="other columns"):
         Generation.load(copy)
+
+
+def before_page_breaks(folder: Path) -> Path:
+    """The generation as versions wrote it that did not know where further pages begin."""
+    path = file_of(folder, "chunks.arrow")
+    table = pa.ipc.open_file(pa.py_buffer(path.read_bytes())).read_all().drop_columns("page_breaks")
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    name = next(name for name in files if name.endswith("chunks.arrow"))
+    alter(folder, files={**files, name: file_info(path).model_dump()})
+    return folder
+
+
+def test_a_generation_without_page_breaks_is_read_extended_and_folded(copy: Path) -> None:
+    old = before_page_breaks(copy)
+    kept, fresh = {f"d{n:03d}" for n in range(2, 20)}, rows(63).only({"d020"})
+    index_dir = index_dir_of(old)
+
+    extended = extend(2, Alive.of(index_dir, read_manifest(old), kept), fresh, RECIPE, NEVER)
+    again = extend(3, Alive.of(index_dir, read_manifest(extended), kept | {"d020"}), None, RECIPE, NEVER)
+    folded = fold(4, Alive.of(index_dir, read_manifest(again), kept | {"d020"}), None, RECIPE)
+
+    def known(folder: Path) -> dict[str, tuple[int, ...]]:
+        loaded = Generation.load(folder)
+        chunks = map(loaded.chunk, loaded.select(None).rows.tolist())
+        return {chunk.chunk_id: chunk.page_breaks for chunk in chunks}
+
+    assert known(old) == {f"d{n // 3:03d}:{n % 3}": () for n in range(60)}
+    living = {f"d{n // 3:03d}:{n % 3}": () for n in range(6, 60)}
+    for folder in (extended, again, folded):
+        assert known(folder) == living | {"d020:0": (), "d020:1": (1,), "d020:2": ()}
+
+
+def test_a_batch_without_page_breaks_is_taken_too() -> None:
+    whole = rows(6)
+    batch = whole.chunks.drop_columns("page_breaks")
+    packed = np.split(whole.statement_vectors, whole.statement_starts()[1:-1])
+    batch = batch.append_column("embedding", pa.array([vector.tobytes() for vector in whole.vectors], pa.binary()))
+    batch = batch.append_column("statement_embeddings", pa.array([part.tobytes() for part in packed], pa.binary()))
+
+    taken = Rows.of_batch(batch)
+
+    assert taken.chunks.column("page_breaks").to_pylist() == [None] * 6
+    assert taken.chunks.drop_columns("page_breaks").equals(whole.chunks.drop_columns("page_breaks"))
 
 
 def test_a_file_that_was_not_touched_is_not_hashed_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
