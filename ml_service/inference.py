@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mlflow.exceptions import MlflowException
 
-from cuvee.errors import IntegrityError
+from cuvee.errors import CuveeError, IntegrityError
 from cuvee.registry import RegisteredVersion, Registry
 from ml_service import artifact
 from ml_service.compiled import BATCH_ROWS, Compiled
@@ -69,8 +70,19 @@ def load(registry: Registry, version: RegisteredVersion) -> ServedModel:
 
     Raises:
         NotReadyError: MLflow does not answer.
+        NotFoundError: the run that made the version was deleted.
         IntegrityError: the version's files are not what may be served.
     """
+    try:
+        return _load(registry, version)
+    except (CuveeError, MlflowException, OSError):
+        raise
+    except Exception as error:
+        # What a library may raise on a model that another version of it wrote is not to be foreseen.
+        raise IntegrityError(f"{version.uri} cannot be loaded here: {error!r}. {artifact.TRAIN_AGAIN}") from error
+
+
+def _load(registry: Registry, version: RegisteredVersion) -> ServedModel:
     with tempfile.TemporaryDirectory(prefix="cuvee-model-") as folder:
         found = artifact.load(registry.download(version, Path(folder)))
         inputs, expected = artifact.reference(registry.run_file(version, artifact.REFERENCE, Path(folder)))
@@ -102,8 +114,8 @@ def check(compiled: Compiled, inputs: Floats, expected: Floats) -> None:
     if wrong.any():
         raise IntegrityError(
             f"The compiled model answers {int(wrong.sum())} of {len(expected)} reference rows otherwise than the "
-            f"training library, by more than {TOLERANCE:g} quality points; it is not served. Train it again with "
-            "this version of scikit-learn."
+            f"training library, by more than {TOLERANCE:g} quality points; it is not served. "
+            f"{artifact.TRAIN_AGAIN}"
         )
 
 
