@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field
 
 from ml_service import wine
 from ml_service.routing import ReloadFailure
@@ -87,7 +87,8 @@ class PredictQuery(VersionQuery):
 class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    samples: Annotated[list[Sample], Field(min_length=1, max_length=MOST_SAMPLES)]
+    # One wrong sample is enough to refuse them all: of thousands, telling each would hold up everybody else.
+    samples: Annotated[list[Sample], FailFast(), Field(min_length=1, max_length=MOST_SAMPLES)]
 
 
 class Explanation(BaseModel):

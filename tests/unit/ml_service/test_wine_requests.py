@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 
 from cuvee.errors import InvalidInputError
 from ml_service.api import tables, tensors
-from ml_service.wine import INPUT_COLUMNS
+from ml_service.api.routes import predict
+from ml_service.wine import EXAMPLE, INPUT_COLUMNS
 
 COLUMN = dict.fromkeys(INPUT_COLUMNS, 1.0)
 
@@ -50,6 +52,15 @@ def test_an_inference_request_that_is_none_is_refused_before_anything_is_predict
 
     with pytest.raises(InvalidInputError):
         tensors.Request(None).parse(json.dumps({"inputs": inputs} | wrong).encode())
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_of_many_wrong_samples_the_first_is_told_whole_and_no_other(count: int) -> None:
+    body = json.dumps({"samples": [dict(EXAMPLE)] + [{}] * count}).encode()
+    with pytest.raises(RequestValidationError) as refused:
+        predict.parse(body)
+
+    assert [one["loc"] for one in refused.value.errors()] == [("samples", 1, name) for name in EXAMPLE]
 
 
 def test_an_inference_request_nested_without_end_is_refused() -> None:
