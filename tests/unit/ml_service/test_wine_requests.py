@@ -1,17 +1,24 @@
-"""What other protocols' clients may send: refused with a reason, whatever it is."""
+"""What clients may send: refused with a reason, whatever it is."""
 
 import json
 import struct
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
+from uuid import UUID
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.testclient import TestClient
 
 from cuvee.errors import InvalidInputError
+from cuvee.keys import Caller
 from cuvee.service import error_response, told
+from ml_service import store
 from ml_service.api import tables, tensors
-from ml_service.api.routes import open_inference, predict
+from ml_service.api.routes import observations, open_inference, predict
 from ml_service.wine import EXAMPLE, INPUT_COLUMNS
 
 COLUMN = dict.fromkeys(INPUT_COLUMNS, 1.0)
@@ -211,3 +218,27 @@ def test_an_inference_request_nested_without_end_is_refused() -> None:
 @pytest.mark.parametrize(("told", "length"), [("12", 12), ("²", None), ("-1", None)])
 def test_a_length_in_the_header_is_taken_if_it_is_one(told: str, length: int | None) -> None:
     assert open_inference._json_bytes({"inference-header-content-length": told}) == length
+
+
+def test_an_observation_comes_alone_or_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI()
+    app.include_router(observations.router)
+    app.state.engine, app.state.recorder = None, SimpleNamespace(flush=AsyncMock())
+    app.state.keys = SimpleNamespace(remembered=lambda *_: Caller(7, "tester", frozenset({"ml"})))
+    monkeypatch.setattr(store, "observe", lambda _, key_id, found: ["recorded"] * len(found))
+    client, one = TestClient(app), {"prediction_id": str(UUID(int=5)), "quality": 6}
+    outcome = {"prediction_id": one["prediction_id"], "outcome": "recorded"}
+
+    assert client.post("/observations", json=one).json() == {"observations": [outcome]}
+    assert client.post("/observations", json={"observations": [one, one]}).json() == {"observations": [outcome] * 2}
+    for body, where in (
+        ({**one, "quality": 11}, ["one", "quality"]),
+        ({"observations": [one, {**one, "quality": 11}]}, ["many", "observations", 1, "quality"]),
+        ({**one, "observations": []}, ["one", "observations"]),
+        ({}, ["many", "observations"]),
+    ):
+        refused = client.post("/observations", json=body)
+        assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", *where])
+    body = app.openapi()["paths"]["/observations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    named = [known["$ref"].rpartition("/")[2] for known in body["oneOf"]]
+    assert named == ["Observation", "ObservationsRequest"]
