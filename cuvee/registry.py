@@ -110,7 +110,8 @@ class Registry:
         return {str(alias): int(version) for alias, version in found.items()}
 
     def run(self, version: RegisteredVersion) -> TrainingRun:
-        with self._answering():
+        """Raises NotFoundError when the run was deleted, NotReadyError when MLflow does not answer."""
+        with self._answering(), self._keeping_run_of(version):
             found = self._client.get_run(version.run_id)
         return TrainingRun(found.info.run_id, found.info.experiment_id, dict(found.data.metrics))
 
@@ -143,8 +144,10 @@ class Registry:
 
         Raises:
             IntegrityError: the run has no such file.
+            NotFoundError: the run was deleted.
+            NotReadyError: the MLflow server does not answer.
         """
-        with self._answering():
+        with self._answering(), self._keeping_run_of(version):
             # MLflow's download says the same of a file that is missing and of a server that is down.
             logged = self._client.list_artifacts(version.run_id, PurePosixPath(name).parent.as_posix().strip("."))
             if name not in {one.path for one in logged}:
@@ -175,6 +178,19 @@ class Registry:
             raise
         except MlflowException as error:
             raise NotReadyError(f"MLflow does not answer at {self._uri}: {error.message}") from error
+
+    @contextmanager
+    def _keeping_run_of(self, version: RegisteredVersion) -> Iterator[None]:
+        """A run that is gone is NotFoundError."""
+        try:
+            yield
+        except RestException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise NotFoundError(
+                f"MLflow at {self._uri} no longer has run {version.run_id}, which made {version.name} version "
+                f"{version.version}; train it again."
+            ) from error
 
 
 def _version(found: Any) -> RegisteredVersion:

@@ -63,6 +63,12 @@ def error_response(status: int, kind: str, message: str) -> JSONResponse:
 
 def told(error: Exception) -> tuple[int, str, str]:
     """Status, kind and message under which a caller hears of `error`; what is not the caller's fault is logged."""
+    status, kind, message = _told(error)
+    # It may name what came, where JSON may hold a lone surrogate, which has no UTF-8.
+    return status, kind, message.encode(errors="backslashreplace").decode()
+
+
+def _told(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, CuveeError):
         status = STATUS_BY_KIND.get(error.kind, 500)
         if status == 500:

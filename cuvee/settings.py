@@ -152,8 +152,9 @@ class Settings(BaseSettings):
     """Time after one retraining was asked for in which none is asked for again."""
 
     prediction_flush_seconds: Annotated[float, Field(ge=0, le=60)] = 0.2
-    """How long an answered prediction may wait for its row: what a killed ml_service loses at most while the database
-    answers. 0: an answer waits for its row, and nothing is lost."""
+    """How long an answered prediction may wait for its row: what was answered within that time, and while rows are
+    being written, a killed ml_service loses at most while the database answers. 0: an answer waits for its row, and
+    nothing is lost."""
     prediction_queue_rows: Annotated[int, Field(ge=10_000)] = 50_000
     """Most predictions that wait for their rows, also while the database is down: what a kill loses at the very most.
     Beyond them requests wait, then get 503."""

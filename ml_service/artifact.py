@@ -55,6 +55,11 @@ EXAMPLE = "cuvee_example"
 INTERVALS = "cuvee_intervals"
 """Key in the MLmodel's metadata: `Intervals.to_json()`."""
 
+TRAIN_AGAIN = (
+    "Train it again with the libraries that are installed here; if it is the champion, remove the alias champion in "
+    "MLflow first."
+)
+
 REFERENCE = "serving/reference.parquet"
 """File of the training run: `INPUT_COLUMNS` and `predicted`, what the training library answers to every row."""
 
@@ -142,5 +147,5 @@ def _check(model: Any, inputs: Floats, expected: Floats) -> None:
     if not (len(expected) and np.isfinite(answered).all() and np.allclose(answered, expected, rtol=0, atol=1e-6)):
         raise IntegrityError(
             f"The model answers {answered.tolist()} to its own example instead of {expected.tolist()}; it was trained "
-            "with other versions of scikit-learn or numpy, or its files are damaged. Train it again."
+            f"with other versions of scikit-learn or numpy, or its files are damaged. {TRAIN_AGAIN}"
         )

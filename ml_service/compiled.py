@@ -20,8 +20,8 @@ from ml_service.trees import Part, Tree, parts
 _BATCH_NODES = 5_000
 """Of the trees that one operator holds for batches: few enough that a core's cache holds them, and its guesses of the
 way, while all rows go through them. For one row, one operator with all trees is fastest."""
-_BATCH_ROWS = 1_000
-"""From here on rows are sorted and shared out among the cores."""
+BATCH_ROWS = 1_000
+"""From here on rows are sorted and shared out among the cores, and go through graphs of their own."""
 _workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="inference")
 
 
@@ -56,7 +56,7 @@ class Compiled:
 
     def predict(self, inputs: Floats) -> Floats:
         """Qualities, shape (rows,), of inputs of shape (rows, columns)."""
-        if len(inputs) < _BATCH_ROWS or not self._forests:
+        if len(inputs) < BATCH_ROWS or not self._forests:
             return self._predict(inputs, self._forests)
         # Rows that end in the same leaf of the first tree go alike through the others too: one after the other, a core
         # guesses its way better.

@@ -1,8 +1,8 @@
 """Rows of predictions on their way to the record: a bounded queue, and a thread that writes many in one transaction.
 
 A prediction is answered once it is in the queue. What a killed process loses is what was answered within the last
-`flush_seconds` or, while the database is down, since then, and never more than `most_rows`; with `flush_seconds` 0
-answers wait for their rows.
+`flush_seconds` and while rows were being written or, while the database is down, since then, and never more than
+`most_rows`; with `flush_seconds` 0 answers wait for their rows.
 """
 
 import asyncio
@@ -61,6 +61,7 @@ class Recorder(threading.Thread):
         self._most_rows = most_rows
         self._rows = 0
         self._queue: list[Answered] = []
+        self._first_at = 0.0
         self._changed = threading.Condition()
         self._hurry = False
         self._stop_at: float | None = None
@@ -99,6 +100,7 @@ class Recorder(threading.Thread):
             mine = self._next
             # Only the first wakes the writer: it then waits for more by itself.
             if len(self._queue) == 1:
+                self._first_at = time.monotonic()
                 self._changed.notify()
         if self._flush_seconds == 0:
             await _done(mine)
@@ -142,7 +144,9 @@ class Recorder(threading.Thread):
         """All that waits, once the first of it has waited long enough; nothing: it is time to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._stop_at is not None)
-            self._changed.wait_for(lambda: self._hurry or self._stop_at is not None, timeout=self._flush_seconds)
+            # Not from now on: it may have come while others were written.
+            left = max(0.0, self._first_at + self._flush_seconds - time.monotonic())
+            self._changed.wait_for(lambda: self._hurry or self._stop_at is not None, timeout=left)
             self._hurry = False
             taken, self._queue = self._queue, []
             self._writing, self._next = self._next, Future()

@@ -162,6 +162,8 @@ def _services(settings: Settings) -> list[Program]:
                 port=port,
                 port_setting=f"CUVEE_{name.split('_')[0].upper()}_PORT",
                 url=url,
+                # A database that is down is waited for before what was answered is given up and said to be lost.
+                stop_seconds=30,
             )
         )
     return found

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
 from ml_service import wine
 from ml_service.routing import ReloadFailure
@@ -87,7 +87,8 @@ class PredictQuery(VersionQuery):
 class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    samples: Annotated[list[Sample], Field(min_length=1, max_length=MOST_SAMPLES)]
+    # One wrong sample is enough to refuse them all: of thousands, telling each would hold up everybody else.
+    samples: Annotated[list[Sample], FailFast(), Field(min_length=1, max_length=MOST_SAMPLES)]
 
 
 class Explanation(BaseModel):
@@ -131,6 +132,16 @@ class ObservationsRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     observations: Annotated[list[Observation], Field(min_length=1, max_length=MOST_SAMPLES)]
+
+
+def _one_or_many(sent: Any) -> str:
+    return "one" if isinstance(sent, dict) and "prediction_id" in sent else "many"
+
+
+# Told apart beforehand, so that what is wrong is told of the one that was meant.
+ObservationsBody = Annotated[
+    Annotated[Observation, Tag("one")] | Annotated[ObservationsRequest, Tag("many")], Discriminator(_one_or_many)
+]
 
 
 class ObservationOutcome(BaseModel):

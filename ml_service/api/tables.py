@@ -39,9 +39,10 @@ def from_invocation(body: bytes) -> Floats:
         raise InvalidInputError(f"The body must be an object with exactly one of {_FORMS}.")
     form, sent = forms[0], found[forms[0]]
     if form == "dataframe_split":
-        if not isinstance(sent, dict) or not isinstance(sent.get("data"), list):
+        columns = sent.get("columns", [*INPUT_COLUMNS]) if isinstance(sent, dict) else None
+        if not isinstance(columns, list) or not isinstance(sent.get("data"), list):
             raise InvalidInputError("dataframe_split must have the lists columns and data.")
-        return _from_rows(sent["data"], sent.get("columns", INPUT_COLUMNS))
+        return _from_rows(sent["data"], columns)
     if isinstance(sent, dict):
         return from_columns(sent)
     if not isinstance(sent, list):

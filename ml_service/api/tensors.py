@@ -1,25 +1,28 @@
 """Requests and answers of the Open Inference Protocol, in JSON and with its binary tensors."""
 
 import json
+import math
 import struct
 from typing import Any
 
 import numpy as np
 from pydantic_core import to_json
 
-from cuvee.errors import InvalidInputError
+from cuvee.errors import InvalidInputError, TooLargeError
 from ml_service.api import tables
+from ml_service.api.schemas import MOST_SAMPLES
 from ml_service.dataset import Floats
 from ml_service.recording import Answered
 from ml_service.wine import FEATURE_NAMES, INPUT_COLUMNS
 
 _TYPES = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
+_DATATYPES = (*_TYPES, "BYTES")
 
 INPUTS = [
     *({"name": name, "datatype": "FP64", "shape": [-1, 1]} for name in FEATURE_NAMES),
     {"name": "colour", "datatype": "BYTES", "shape": [-1, 1]},
 ]
-"""Or one tensor of any name and of the shape [-1, 12], whose last column is is_white (0 or 1)."""
+"""Or of the shape [-1]; or one tensor of any name and of the shape [-1, 12], whose last column is is_white (0 or 1)."""
 OUTPUTS: list[dict[str, Any]] = [
     *({"name": name, "datatype": "FP64", "shape": [-1, 1]} for name in ("quality", "low", "high")),
     {"name": "prediction_id", "datatype": "BYTES", "shape": [-1, 1]},
@@ -41,19 +44,9 @@ class Request:
         end = len(body) if self._json_bytes is None else self._json_bytes
         try:
             found = json.loads(body[:end])
-            sent, rest = found["inputs"], body[end:]
-            columns = {}
-            for tensor in sent:
-                size = (tensor.get("parameters") or {}).get("binary_data_size")
-                data = tensor["data"] if size is None else rest[: int(size)]
-                rest = rest if size is None else rest[int(size) :]
-                columns[str(tensor["name"])] = _values(tensor, data)
-            if len(sent) == 1 and list(sent[0]["shape"])[1:] == [len(INPUT_COLUMNS)]:
-                (flat,) = columns.values()
-                whole = np.array(flat, dtype=np.float64).reshape(-1, len(INPUT_COLUMNS))
-                columns = {name: whole[:, place].tolist() for place, name in enumerate(INPUT_COLUMNS)}
+            columns = _inputs(found["inputs"], body, end)
             # Before anything is predicted and recorded.
-            self._wanted, self._id = _wanted(found), {"id": found["id"]} if "id" in found else {}
+            self._wanted, self._id = _wanted(found), _id(found)
             unknown = [name for name, _ in self._wanted if name not in _OUTPUT_NAMES]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
             raise InvalidInputError(f"This is no inference request of the protocol: {error!r}.") from error
@@ -92,23 +85,90 @@ def _wanted(body: dict[str, Any]) -> list[tuple[str, bool]]:
     return [(one["name"], bool((one.get("parameters") or {}).get("binary_data", everything))) for one in asked]
 
 
-def _values(tensor: dict[str, Any], data: Any) -> list[Any]:
-    """The tensor's values in one row-major list."""
-    kind = tensor["datatype"]
+def _id(body: dict[str, Any]) -> dict[str, str]:
+    found = body.get("id")
+    if found is None:
+        return {}
+    # A lone surrogate, which JSON may hold, could not be sent back: it has no UTF-8.
+    found.encode()
+    return {"id": found}
+
+
+def _inputs(sent: list[dict[str, Any]], body: bytes, start: int) -> dict[str, list[Any]]:
+    """All columns that were sent; binary ones stand in `body` one after the other, from `start` on."""
+    columns: dict[str, list[Any]] = {}
+    for tensor in sent:
+        size = (tensor.get("parameters") or {}).get("binary_data_size")
+        data = tensor["data"] if size is None else body[start : start + _length(size)]
+        start += size or 0
+        given = _columns(tensor, data)
+        if given.keys() & columns.keys():
+            raise ValueError("an input that comes twice")
+        columns |= given
+    return columns
+
+
+def _length(size: Any) -> int:
+    if type(size) is not int or size < 0:
+        raise ValueError("a binary_data_size that is no number of bytes")
+    return size
+
+
+def _columns(tensor: dict[str, Any], data: Any) -> dict[str, list[Any]]:
+    """The tensor's values by column: its own, or all inputs if it is a matrix of them."""
+    kind, shape, width = tensor["datatype"], tensor["shape"], len(INPUT_COLUMNS)
+    if kind not in _DATATYPES:
+        raise ValueError(f"a datatype that is not taken; those that are: {', '.join(_DATATYPES)}")
+    if not isinstance(shape, list) or len(shape) not in (1, 2) or any(type(one) is not int or one < 0 for one in shape):
+        raise ValueError("a shape that is none")
+    if shape[1:] not in ([], [1], [width]):
+        raise ValueError(f"a shape that is not taken: {shape}; those that are: [n], [n, 1], [n, {width}]")
+    if shape[0] > MOST_SAMPLES:
+        raise TooLargeError(f"A request may have at most {MOST_SAMPLES} samples.")
+    values = _values(kind, shape, data)
+    if shape[1:] != [width]:
+        return {str(tensor["name"]): values}
+    return {name: values[place::width] for place, name in enumerate(INPUT_COLUMNS)}
+
+
+def _values(kind: str, shape: list[int], data: Any) -> list[Any]:
+    """The tensor's values in one row-major list, as many as its shape says and of its datatype."""
+    count = math.prod(shape)
     if isinstance(data, bytes):
-        if kind != "BYTES":
-            found: list[Any] = np.frombuffer(data, _TYPES[kind]).tolist()
-            return found
-        texts = []
-        while data:
-            (length,) = struct.unpack_from("<I", data)
-            texts.append(data[4 : 4 + length].decode())
-            data = data[4 + length :]
-        return texts
-    flat = data
-    while flat and isinstance(flat[0], list):
-        flat = [value for row in flat for value in row]
-    return list(flat)
+        found = _strings(data, count) if kind == "BYTES" else np.frombuffer(data, _TYPES[kind]).tolist()
+    else:
+        found = _flat(data, shape)
+        allowed = {str} if kind == "BYTES" else {int} if kind.startswith("INT") else {int, float}
+        if not allowed.issuperset(map(type, found)):
+            raise ValueError(f"data that is not {kind}")
+    if len(found) != count:
+        raise ValueError(f"{len(found)} values of the shape {shape}")
+    return found
+
+
+def _flat(data: Any, shape: list[int]) -> list[Any]:
+    """JSON data, which is either flat already or nested as the shape says."""
+    if not isinstance(data, list):
+        raise TypeError("data that is no list")
+    if len(shape) < 2 or not data or not isinstance(data[0], list):
+        return data
+    if any(not isinstance(row, list) or len(row) != shape[1] for row in data):
+        raise ValueError(f"data that is not nested as the shape {shape} says")
+    return [value for row in data for value in row]
+
+
+def _strings(data: bytes, count: int) -> list[str]:
+    """So many strings, each after its length: what `_texts` writes."""
+    found, start = [], 0
+    for _ in range(count):
+        (length,) = struct.unpack_from("<I", data, start)
+        start += 4 + length
+        if start > len(data):
+            raise ValueError("a string that is cut short")
+        found.append(data[start - length : start].decode())
+    if start != len(data):
+        raise ValueError(f"{len(data) - start} bytes after the last string")
+    return found
 
 
 def _texts(values: list[str]) -> bytes:

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from cuvee.errors import CuveeError, InvalidInputError
+from cuvee.errors import IntegrityError, InvalidInputError, NotFoundError
 from cuvee.settings import Settings
 from ml_service.pipeline.run import Receipt, features_of
 from ml_service.wine import MODEL_NAME
@@ -27,7 +27,7 @@ def decide_promotion(candidate: Receipt, features: Receipt, settings: Settings |
         promoted, waiting, reason, evidence (Markdown), version, champion_version, run_url, service_url.
 
     Raises:
-        IntegrityError: the champion or the candidate cannot be loaded; the champion stays.
+        IntegrityError, NotFoundError: the champion or the candidate cannot be loaded; the champion stays.
     """
     from cuvee import champions
     from cuvee.database import connect, single_writer
@@ -149,8 +149,11 @@ def _decided(
         name = f"version {champion.version}"
         try:
             ours = gate.scored(registry, champion, dataset)
-        except CuveeError as error:
-            raise type(error)(f"The champion, {name}, could not be scored and stays champion: {error}") from error
+        except (IntegrityError, NotFoundError) as error:
+            raise type(error)(
+                f"The champion, {name}, could not be scored and stays champion: {error} To go on without it, remove "
+                "the alias champion in MLflow, then run train_wine: its version is then compared with the baseline."
+            ) from error
     checks = gate.checks(dataset, ours, theirs, settings.wine_recent_days, policy.least_cases)
     decision = decide(ours.losses, theirs.losses, policy, name, checks)
     with engine.begin() as connection:

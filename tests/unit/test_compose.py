@@ -9,6 +9,7 @@ import yaml
 
 from cuvee.settings import PROJECT_DIR, Settings
 from cuvee.stack import programs
+from ml_service import recording
 
 _TEXT = (PROJECT_DIR / "docker-compose.yml").read_text()
 _EXAMPLE = (PROJECT_DIR / ".env.example").read_text()
@@ -122,6 +123,12 @@ def test_spark_connect_is_configured_as_on_one_machine(tmp_path: Path) -> None:
     }
     assert "spark.python.daemon.module=spark_jobs.daemon" in expected
     assert expected <= set(re.findall(r"--conf (\S+)", script))
+
+
+def test_ml_service_is_not_killed_while_it_still_writes_what_it_has_answered(tmp_path: Path) -> None:
+    local = {program.name: program for program in programs.programs(Settings.load(tmp_path))}["ml_service"]
+    assert local.stop_seconds >= recording._CLOSING_SECONDS + 10
+    assert _SERVICES["ml_service"].get("stop_grace_period") == f"{local.stop_seconds}s"
 
 
 @pytest.mark.parametrize("path", ["docker/pipeline.Dockerfile", "ml_service/Dockerfile"])

@@ -84,7 +84,8 @@ async def _infer(request: Request, name: str, version: int | None) -> Response:
 
 def _json_bytes(headers: Mapping[str, str]) -> int | None:
     told = headers.get("inference-header-content-length", "")
-    return int(told) if told.isdigit() else None
+    # Not `isdigit`, which holds for ² too.
+    return int(told) if told.isdecimal() else None
 
 
 def _check_name(name: str) -> None:

@@ -290,15 +290,21 @@ def test_observations_are_recorded_replaced_or_unknown_each_by_itself(http: http
 
     first = http.post("/observations", json={"observations": sent})
     later = {"prediction_id": known, "quality": 7, "observed_at": "2026-01-02T03:04:05Z"}
-    second = http.post("/observations", json={"observations": [later]})
+    second = http.post("/observations", json=later)
 
     assert [one["outcome"] for one in first.json()["observations"]] == ["recorded", "unknown"]
     assert [one["outcome"] for one in second.json()["observations"]] == ["replaced"]
     with engine.connect() as connection:
         row = connection.execute(sa.select(observed_qualities)).one()
     assert (str(row.prediction_id), row.quality, row.observed_at.year) == (known, 7.0, 2026)
-    refused = http.post("/observations", json={"observations": [{"prediction_id": known, "quality": 11}]})
-    assert (refused.status_code, "quality" in refused.text) == (422, True)
+    wrong = {"prediction_id": known, "quality": 11}
+    for body, where in (
+        ({"observations": [wrong]}, "observations.0.quality"),
+        (wrong, "one.quality"),
+        ({}, "observations"),
+    ):
+        refused = http.post("/observations", json=body)
+        assert (refused.status_code, f"{where}: " in refused.text) == (422, True)
 
 
 def test_what_was_answered_is_written_when_the_service_is_stopped(

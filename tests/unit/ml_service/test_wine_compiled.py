@@ -1,5 +1,6 @@
 """Compiled models answer as scikit-learn does, on every wine; explanations add up to the prediction."""
 
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -134,3 +135,18 @@ def test_one_reference_row_that_differs_refuses_the_version(wrong: float) -> Non
 
     with pytest.raises(IntegrityError, match="answers 1 of 5320 reference rows otherwise"):
         check(compiled, INPUTS, expected)
+
+
+@pytest.mark.parametrize("rows", [7, 1200])
+@pytest.mark.parametrize("graphs", ["_forests", "_batch_forests"])
+def test_a_graph_of_another_model_refuses_the_version_whichever_way_it_serves(graphs: str, rows: int) -> None:
+    model, other = (
+        ExtraTreesRegressor(4, min_samples_leaf=5, random_state=seed).fit(INPUTS, QUALITY) for seed in (0, 1)
+    )
+    compiled, expected = Compiled(model, 12), model.predict(INPUTS[:rows])
+    check(compiled, INPUTS[:rows], expected)
+    strange = getattr(Compiled(other, 12), graphs)[0].session
+    getattr(compiled, graphs)[0] = replace(getattr(compiled, graphs)[0], session=strange)
+
+    with pytest.raises(IntegrityError, match="reference rows otherwise"):
+        check(compiled, INPUTS[:rows], expected)

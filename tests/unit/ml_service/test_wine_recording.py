@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -137,6 +138,37 @@ def test_flushing_does_not_wait_for_the_flush_time(database: Database) -> None:
 
     asyncio.run(both())
     recorder.stop()
+
+
+def test_a_row_that_came_while_others_were_written_does_not_wait_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, begun, go_on = [0.0], threading.Semaphore(0), threading.Semaphore(0)
+    monkeypatch.setattr(recording, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+
+    def slowly(*told: Any) -> None:
+        begun.release()
+        assert go_on.acquire(timeout=20)
+        database.write(*told)
+
+    monkeypatch.setattr(store, "write", slowly)
+    recorder = started(flush_seconds=60.0)
+
+    async def two() -> list[str]:
+        first = await answer(recorder)
+        flushed = asyncio.create_task(recorder.flush())
+        assert await asyncio.to_thread(begun.acquire, timeout=20)
+        second = await answer(recorder)
+        now[0] = 61.0
+        go_on.release()
+        await flushed
+        return first + second
+
+    ids = asyncio.run(two())
+    assert begun.acquire(timeout=10)
+    go_on.release()
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
 
 
 def test_what_a_stop_cannot_write_is_said_in_the_log(database: Database, caplog: pytest.LogCaptureFixture) -> None:

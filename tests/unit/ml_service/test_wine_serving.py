@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from cuvee.errors import CuveeError, IntegrityError, NotFoundError, NotReadyError
 from cuvee.registry import RegisteredVersion
-from ml_service import inference, routing
+from ml_service import artifact, inference, routing
 from ml_service.inference import ServedModel
 from ml_service.routing import Serving
 
@@ -29,6 +30,9 @@ class FakeRegistry:
         if isinstance(self.now, CuveeError):
             raise self.now
         return self.now
+
+    def download(self, version: RegisteredVersion, folder: Path) -> Path:
+        return folder / str(version.version)
 
     def version(self, name: str, number: int) -> RegisteredVersion:
         if number not in self.known:
@@ -114,6 +118,31 @@ def test_a_champion_that_fails_leaves_the_last_good_one_and_is_not_fetched_again
     assert registry.loads == [1, 90, 90]  # type: ignore[attr-defined]
     assert serving.failure is not None
     assert serving.failure.since == failure.since
+
+
+@pytest.mark.parametrize("error", [AttributeError("no monotonic_cst"), RuntimeError("[ONNXRuntimeError] : 10")])
+def test_a_champion_that_fails_in_a_way_nobody_thought_of_fails_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    loads = []
+
+    def load(folder: Path) -> artifact.Artifact:
+        loads.append(folder.name)
+        raise error
+
+    monkeypatch.setattr(artifact, "load", load)
+    registry = FakeRegistry()
+    registry.known = {90: version(90)}
+    serving = serving_with(registry, 90, version(2))
+    serving.refresh()
+
+    assert loads == ["90", "2"]
+    assert serving.failure is not None and serving.challenger_failure is not None
+    for failure in (serving.failure, serving.challenger_failure):
+        assert str(error) in failure.message
+        assert "remove the alias champion" in failure.message
+    with pytest.raises(IntegrityError):
+        serving.load_named(90)
 
 
 def test_what_failed_is_forgotten_once_the_champion_is_served_again(registry: FakeRegistry) -> None:
