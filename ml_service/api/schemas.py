@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
+from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from ml_service import wine
 from ml_service.routing import ReloadFailure
@@ -129,19 +129,16 @@ class Observation(BaseModel):
 
 
 class ObservationsRequest(BaseModel):
+    """One observation may also come alone, without the list around it."""
+
     model_config = ConfigDict(extra="forbid")
 
     observations: Annotated[list[Observation], Field(min_length=1, max_length=MOST_SAMPLES)]
 
-
-def _one_or_many(sent: Any) -> str:
-    return "one" if isinstance(sent, dict) and "prediction_id" in sent else "many"
-
-
-# Told apart beforehand, so that what is wrong is told of the one that was meant.
-ObservationsBody = Annotated[
-    Annotated[Observation, Tag("one")] | Annotated[ObservationsRequest, Tag("many")], Discriminator(_one_or_many)
-]
+    @model_validator(mode="before")
+    @classmethod
+    def _put_one_in_a_list(cls, sent: Any) -> Any:
+        return {"observations": [sent]} if isinstance(sent, dict) and "prediction_id" in sent else sent
 
 
 class ObservationOutcome(BaseModel):

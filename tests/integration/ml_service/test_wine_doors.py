@@ -300,7 +300,7 @@ def test_observations_are_recorded_replaced_or_unknown_each_by_itself(http: http
     wrong = {"prediction_id": known, "quality": 11}
     for body, where in (
         ({"observations": [wrong]}, "observations.0.quality"),
-        (wrong, "one.quality"),
+        (wrong, "observations.0.quality"),
         ({}, "observations"),
     ):
         refused = http.post("/observations", json=body)

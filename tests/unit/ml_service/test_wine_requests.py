@@ -232,13 +232,10 @@ def test_an_observation_comes_alone_or_among_others(monkeypatch: pytest.MonkeyPa
     assert client.post("/observations", json=one).json() == {"observations": [outcome]}
     assert client.post("/observations", json={"observations": [one, one]}).json() == {"observations": [outcome] * 2}
     for body, where in (
-        ({**one, "quality": 11}, ["one", "quality"]),
-        ({"observations": [one, {**one, "quality": 11}]}, ["many", "observations", 1, "quality"]),
-        ({**one, "observations": []}, ["one", "observations"]),
-        ({}, ["many", "observations"]),
+        ({**one, "quality": 11}, [0, "quality"]),
+        ({"observations": [one, {**one, "quality": 11}]}, [1, "quality"]),
+        ({**one, "observations": []}, [0, "observations"]),
+        ({}, []),
     ):
         refused = client.post("/observations", json=body)
-        assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", *where])
-    body = app.openapi()["paths"]["/observations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    named = [known["$ref"].rpartition("/")[2] for known in body["oneOf"]]
-    assert named == ["Observation", "ObservationsRequest"]
+        assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "observations", *where])
