@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import dropwhile, groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -46,13 +47,15 @@ class Prompt:
     def chat(self, small: bool = False) -> list[Message]:
         """Messages for a model with a chat template: rules, earlier turns, passages with the question.
 
+        After the rules user and assistant take turns, because many templates allow nothing else.
+
         Args:
             small: whether the model is one that does better with one rule than with five.
         """
         asked = rendered("answer_chat", question=self.question, passages=self.passages)
         said = [{"role": turn.role, "content": turn.text} for turn in self.history]
         rules = rendered("answer_rules_small" if small else "answer_rules")
-        return [{"role": "system", "content": rules}, *said, {"role": "user", "content": asked}]
+        return _merged([{"role": "system", "content": rules}, *said, {"role": "user", "content": asked}])
 
     def plain(self) -> str:
         """One text for a sequence-to-sequence model, in the form that FLAN-T5 was tuned on."""
@@ -69,8 +72,28 @@ def prompt_of(question: str, hits: Sequence[Hit], history: Sequence[Turn], contr
         for hit in hits
     )
     # The numbers in earlier answers are those of other passages.
-    said = tuple(replace(turn, text=unmarked(quoted(turn.text, control_tokens))) for turn in history[-MOST_TURNS:])
+    last = _from_a_question(history[-MOST_TURNS:])
+    said = tuple(replace(turn, text=unmarked(quoted(turn.text, control_tokens))) for turn in last)
     return Prompt(quoted(question, control_tokens), passages, said)
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The messages for a template that knows no system role: the rules stand at the head of the last message."""
+    rules, *said, last = messages
+    return [*said, {**last, "content": f"{rules['content']}\n\n{last['content']}"}]
+
+
+def _merged(messages: Sequence[Message]) -> list[Message]:
+    """Messages of one role in a row as one."""
+    return [
+        {"role": role, "content": "\n\n".join(message["content"] for message in said)}
+        for role, said in groupby(messages, key=lambda message: message["role"])
+    ]
+
+
+def _from_a_question(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns without the answers at their head, whose question is not among them."""
+    return tuple(dropwhile(lambda turn: turn.role != "user", turns))
 
 
 def quoted(text: str, control_tokens: Sequence[str]) -> str:
@@ -86,7 +109,8 @@ def quoted(text: str, control_tokens: Sequence[str]) -> str:
 
 
 def fitted(prompt: Prompt, tokens: Callable[[Prompt], int], most_tokens: int) -> Prompt | None:
-    """What of `prompt` fits into `most_tokens`: old turns go first, then whole passages from the end.
+    """What of `prompt` fits into `most_tokens`: old turns go first, each with its answer, then whole passages from the
+    end.
 
     Of a first passage that does not fit by itself, as many whole sentences as fit are kept. None: not even the
     question fits.
@@ -96,7 +120,7 @@ def fitted(prompt: Prompt, tokens: Callable[[Prompt], int], most_tokens: int) ->
         return None
     history = prompt.history
     while history and tokens(replace(prompt, passages=(), history=history)) > fixed + _HISTORY_SHARE * most_tokens:
-        history = history[1:]
+        history = _from_a_question(history[1:])
     for said in (history, ()):
         for count in range(len(prompt.passages), 0, -1):
             tried = replace(prompt, passages=prompt.passages[:count], history=said)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from jinja2 import TemplateError
+
 from cuvee.errors import ConfigurationError, InvalidInputError
 from rag_service.answers import prompt
 from rag_service.answers.claims import claims
@@ -33,6 +35,7 @@ class TransformersModel:
         self._tokenizer = tokenizer
         self._timeout_seconds = timeout_seconds
         self._seq2seq = bool(model.config.is_encoder_decoder)
+        self._takes_rules = self._chats and _knows_system_role(tokenizer)
         self._lock = threading.Lock()
         self._control_tokens = sorted(
             {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=lambda token: (-len(token), token)
@@ -155,7 +158,10 @@ class TransformersModel:
 
     def _templated(self, messages: list[prompt.Message]) -> Any:
         return self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            messages if self._takes_rules else prompt.without_system(messages),
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
 
     def _length(self, asked: Prompt) -> int:
@@ -166,6 +172,15 @@ class TransformersModel:
         with self._lock:
             thread = GenerationThread(self._model, self._tokenizer, tokens, most_tokens, self._timeout_seconds)
             return (yield from thread.pieces())
+
+
+def _knows_system_role(tokenizer: Any) -> bool:
+    """Whether the chat template takes rules: some raise at a message of the role system, some leave it out."""
+    messages = [{"role": "system", "content": "Obey."}, {"role": "user", "content": "Why?"}]
+    try:
+        return "Obey." in tokenizer.apply_chat_template(messages, tokenize=False)
+    except TemplateError:
+        return False
 
 
 def _goes_in_circles(text: str) -> bool:

@@ -134,6 +134,7 @@ class SourceOut(BaseModel):
     text: str
     score: float
     quotes: list[QuoteOut] = []
+    deleted: Annotated[bool, Field(description="Whether its document's text, and so text and quotes, is gone")] = False
 
 
 class SourcesOut(BaseModel):
@@ -193,7 +194,7 @@ class FeedbackOut(BaseModel):
 
 
 class QuestionOut(AskResponse):
-    """An answer as it was given, with what was asked and what this key thinks of it."""
+    """An answer as it was given, without what was deleted since, with what was asked and what this key thinks of it."""
 
     question: str
     asked_at: datetime

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from cuvee.database import answer_feedback, questions
 from cuvee.errors import NotFoundError
 from rag_service.answers.answerer import Answer
+from rag_service.feedback import forgetting
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Posed:
 
 @dataclass(frozen=True)
 class Logged:
-    """A question and the answer that was given, word for word; lists and mappings are JSON."""
+    """A question and the answer that was given, word for word but for what was deleted since; lists and mappings are
+    JSON.
+    """
 
     question_id: uuid.UUID
     asked_at: datetime
@@ -80,17 +83,18 @@ def record(engine: sa.Engine, key_id: int, posed: Posed, answer: Answer) -> uuid
 
 
 def find(engine: sa.Engine, question_id: uuid.UUID) -> Logged:
-    """What was asked and answered.
+    """What was asked and answered, without what documents said whose text is gone.
 
     Raises:
         NotFoundError: no such question.
     """
     columns = [questions.c[field.name] for field in fields(Logged)]
     with engine.connect() as connection:
-        row = connection.execute(sa.select(*columns).where(questions.c.question_id == question_id)).one_or_none()
-    if row is None:
-        raise NotFoundError(f"There is no question {question_id}.")
-    return Logged(**row._mapping)
+        statement = sa.select(*columns).where(questions.c.question_id == question_id)
+        row = connection.execute(statement).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError(f"There is no question {question_id}.")
+        return Logged(**{**row, **forgetting.shown(connection, row)})
 
 
 def latest(engine: sa.Engine, key_id: int, limit: int) -> list[Summary]:

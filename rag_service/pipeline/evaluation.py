@@ -37,7 +37,7 @@ ARTEFACT = "index-weights"
 
 
 class NothingToMeasureError(NotReadyError):
-    """Nothing is indexed, or none of the documents that a golden set asks about."""
+    """Nothing is indexed, or none of the documents that a golden set asks about, or too few for two halves."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
 
     Raises:
         InvalidInputError: the golden set cannot be read.
-        NothingToMeasureError: nothing is published, or nothing that the golden set is about.
+        NothingToMeasureError: nothing is published, or nothing that the golden set, or one half of it, is about.
     """
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
     with _bench(run, chosen) as (bench, about):
         known = _about_what_is_there(chosen, bench)
+        _must_part(known)
         outcome = trial.trial(bench, known.cases, run.settings.least_answered_share)
         present = bench.retriever.calibration, bench.threshold
         tried = outcome.chosen.threshold
@@ -142,6 +143,15 @@ def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
     if not any(case.answerable for case in kept):
         raise NothingToMeasureError(f"None of the documents that the golden set {chosen.name} asks about is indexed.")
     return replace(chosen, cases=kept)
+
+
+def _must_part(known: GoldenSet) -> None:
+    """Raises NothingToMeasureError where weights could not be fitted to one half, or not be judged by the other."""
+    if not all(any(case.answerable for case in half) for half in trial.halves(known.cases)):
+        raise NothingToMeasureError(
+            f"Weights are fitted to one half of a golden set and judged by the other, but one half of the golden set "
+            f"{known.name} has no question with an answer in what is indexed. It needs more of them, on other topics."
+        )
 
 
 def _logged(

@@ -14,6 +14,7 @@ from typing import Any
 from cuvee.database import single_writer
 from cuvee.settings import Settings
 from rag_service.documents import retention
+from rag_service.feedback import forgetting
 from rag_service.index import reclaiming
 from rag_service.pipeline.index import fold_present, same_base
 from rag_service.pipeline.run import INDEX_LOCK, Run
@@ -48,7 +49,9 @@ def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:
 
 
 def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
-    """Remove bytes and texts that only documents refer to which were deleted or superseded before the soak."""
+    """Remove bytes and texts that only documents refer to which were deleted or superseded before the soak, and their
+    words in logged answers.
+    """
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
         with run.engine.connect() as connection:
@@ -60,8 +63,9 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
             removed += 1
         with run.engine.begin() as connection:
             documents = retention.mark_reclaimed(connection, due.documents)
-    log.info("removed %d objects of %d documents", removed, documents)
-    return {"objects": removed, "documents": documents}
+            questions = forgetting.forget(connection)
+    log.info("removed %d objects of %d documents, and their words from %d questions", removed, documents, questions)
+    return {"objects": removed, "documents": documents, "questions": questions}
 
 
 def _soak(run: Run) -> timedelta:

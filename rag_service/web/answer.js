@@ -74,7 +74,8 @@ export function sources(found, title) {
 }
 
 function card(source) {
-  const quoted = [...new Set(source.quotes.map((quote) => quote.text))].join(" … ") || source.text;
+  const words = [...new Set(source.quotes.map((quote) => quote.text))].join(" … ") || source.text;
+  const quoted = source.deleted ? "Its document was deleted or replaced since; what it said is not kept." : words;
   const short = quoted.length > 220 ? `${quoted.slice(0, 220).trimEnd()}…` : quoted;
   return el(
     "button",

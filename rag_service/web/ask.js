@@ -102,7 +102,7 @@ function talk() {
   document.body.classList.add("talking");
 }
 
-/** Show an answer that was given before, word for word. */
+/** Show an answer that was given before, word for word but for what was deleted since. */
 export async function replay(questionId) {
   clear();
   talk();
@@ -111,7 +111,8 @@ export async function replay(questionId) {
     const logged = await api.question(questionId);
     turn.heading.textContent = logged.question;
     const place = [logged.topic, logged.segment].filter(Boolean).join(" / ");
-    turn.status.textContent = `Asked ${exactly(logged.asked_at)}${place ? ` in ${place}` : ""}; shown as it was answered then.`;
+    const lost = [...logged.sources, ...logged.nearest].some((source) => source.deleted) ? ", without what was deleted since" : "";
+    turn.status.textContent = `Asked ${exactly(logged.asked_at)}${place ? ` in ${place}` : ""}; shown as it was answered then${lost}.`;
     turn.out.replaceChildren(...answerElements(logged));
     remember(logged.question, logged);
   } catch (error) {

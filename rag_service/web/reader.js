@@ -55,7 +55,8 @@ export async function open(documentId, passage = null, from = null) {
   } catch (error) {
     if (turn !== opening) return;
     const parts = [el("p", { class: "problem", role: "alert" }, error.message)];
-    if (passage?.text) parts.push(el("p", { class: "fine" }, "The passage as it was cited:"), el("blockquote", {}, passage.text));
+    // Where the document is gone (404), its words are not shown either.
+    if (passage?.text && error.status !== 404) parts.push(el("p", { class: "fine" }, "The passage as it was cited:"), el("blockquote", {}, passage.text));
     $("reader-title").textContent ||= "The document cannot be shown";
     $("reader-text").replaceChildren(...parts);
   }

@@ -10,12 +10,19 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from cuvee.errors import ConfigurationError, InvalidInputError
 from cuvee.settings import Settings
 from rag_service.answers import grounding
 from rag_service.answers.claims import Claim
+from rag_service.answers.exchange import Turn
 from rag_service.answers.models import Pieces, load
 from rag_service.answers.transformers_model import MAX_NEW_TOKENS, TransformersModel
 from rag_service.index.embedder import shared
@@ -310,6 +317,55 @@ def test_a_model_is_not_asked_where_not_even_a_sentence_fits(
 def test_a_question_longer_than_the_context_is_refused_as_input(t5: TransformersModel) -> None:
     with pytest.raises(InvalidInputError, match="64 tokens"):
         t5.draft("open? " * 70, hits(MUSEUM))
+
+
+# What the templates of gemma-2, of mistral before it knew rules, and of models that read nothing but questions say.
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+TURNS = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% endfor %}"
+)
+SAY = "{% for m in messages if m.role != 'system' %}{{ m.role }} : {{ m.content }}\n{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [NO_SYSTEM + SAY, TURNS + SAY, SAY], ids=["gemma", "mistral", "silent"])
+def test_a_chat_template_without_system_role_reads_the_rules_before_the_passages_and_turn_by_turn(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(f"transformers:{chat_folder(tmp_path, template)}")
+    assert isinstance(model, TransformersModel)
+    seen: list[str] = []
+
+    def generate(**arguments: Any) -> torch.Tensor:
+        seen.append(model._tokenizer.decode(arguments["input_ids"][0]))
+        return arguments["input_ids"]
+
+    monkeypatch.setattr(model._model, "generate", generate)
+    said = [Turn("assistant", "red"), Turn("user", "keeps an"), Turn("user", "iron"), Turn("assistant", "press")]
+    read(model.stream("When does it open?", hits(MUSEUM), said))
+    model.write("Answer the question", "When does it open?", 8)
+
+    asked, written = seen
+    assert asked.startswith("user : keeps an iron assistant : press user : Answer")
+    assert asked.index("Answer") < asked.index("museum") < asked.index("When does it open?")
+    assert written == "user : Answer the question When does it open?"
+
+
+def chat_folder(folder: Path, template: str) -> Path:
+    """A Llama with random weights, whose tokenizer knows WORDS and has this chat template."""
+    words = dict.fromkeys(f"{WORDS} user assistant :".split())
+    vocabulary = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", chat_template=template
+    ).save_pretrained(folder)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+        )
+    ).save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.parametrize("kind", ["no such folder", "no model", "not a gguf", "another file", "an embedder"])

@@ -1,5 +1,7 @@
 """Answers shown again as they were given, and what people say of them."""
 
+import datetime
+import json
 import uuid
 
 import pytest
@@ -7,9 +9,12 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from cuvee import keys
-from cuvee.database import answer_feedback, index_generations
+from cuvee.database import answer_feedback, index_generations, questions
 from cuvee.settings import Settings
-from tests.integration.rag_service.live import shelve
+from rag_service import pipeline
+from rag_service.answers.answerer import Answer, Sentence, Source, Versions
+from rag_service.feedback import forgetting, log
+from tests.integration.rag_service.live import set_document, shelve
 
 pytestmark = pytest.mark.integration
 
@@ -53,6 +58,112 @@ def test_a_refusal_is_replayed_with_the_passages_it_showed(client: TestClient) -
     replayed = client.get(f"/questions/{refused['question_id']}").json()
 
     assert refused["nearest"] and replayed["nearest"] == refused["nearest"]
+
+
+# What was deleted since
+
+
+def long_ago(engine: sa.Engine, document_id: str, state: str) -> None:
+    """The document came to this state before the soak, and the published generation holds it no more."""
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+    set_document(engine, document_id, state=state, in_index=False, updated_at=then)
+
+
+def stored(engine: sa.Engine) -> list[str]:
+    """Every question of the log, whole."""
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(questions).order_by(questions.c.asked_at)).mappings().all()
+    return [json.dumps(dict(row), default=str) for row in found]
+
+
+def test_from_its_deletion_on_nothing_that_a_document_said_is_replayed(
+    client: TestClient, engine: sa.Engine, settings: Settings, answered: dict
+) -> None:
+    shelve(engine, settings)
+    said = [{"role": "user", "text": QUESTION}, {"role": "assistant", "text": answered["answer"]}]
+    follow_up = client.post("/ask", json={"question": QUESTION, "history": said}).json()
+    refused = client.post("/ask", json={"question": "Who won the football world cup in 1998?"}).json()
+    assert "Sunday" in answered["answer"] and "doc-museum" in [source["document_id"] for source in refused["nearest"]]
+
+    client.delete("/documents/doc-museum")
+    replays = [client.get(f"/questions/{one['question_id']}") for one in (answered, follow_up, refused)]
+
+    assert [replay.status_code for replay in replays] == [200] * 3
+    assert not [replay for replay in replays if "Sunday" in replay.text or "press" in replay.text]
+    shown = replays[0].json()
+    assert shown["answer"] == f"{forgetting.REMOVED} [1]"
+    assert [one["text"] for one in shown["sentences"]] == [forgetting.REMOVED]
+    (source,) = shown["sources"]
+    assert source == answered["sources"][0] | {"text": "", "quotes": [], "deleted": True}
+    assert source["title"] == "The cellar museum"
+    assert [turn["text"] for turn in replays[1].json()["history"]] == [QUESTION, forgetting.REMOVED]
+    for before, after in zip(refused["nearest"], replays[2].json()["nearest"], strict=True):
+        assert after["deleted"] == (after["document_id"] == "doc-museum")
+        assert after["deleted"] or after == before
+    assert replays[2].json()["answer"] == refused["answer"]
+    assert judge(client, answered, "up") == 201
+
+
+def test_what_another_document_says_too_is_replayed(
+    client: TestClient, engine: sa.Engine, settings: Settings, key_id: int
+) -> None:
+    shelve(engine, settings)
+    sources = [
+        Source(n, f"doc-{name}", name, "", None, 0, 5, f"text of {name}", 0.5)
+        for n, name in enumerate(("museum", "gas"), 1)
+    ]
+    said = (Sentence("Both.", (1, 2)), Sentence("Museum.", (1,)), Sentence("Gas.", (2,)))
+    answer = Answer("Both. [1][2] Museum. [1] Gas. [2]", False, said, tuple(sources), (), "", Versions(1, "e", "m"), {})
+    history = (
+        {"role": "assistant", "text": "Old news.", "titles": ["The cellar museum"]},
+        {"role": "assistant", "text": "New news.", "titles": ["Gas in the cellar"]},
+    )
+    question_id = log.record(engine, key_id, log.Posed("What?", history=history), answer)
+    client.delete("/documents/doc-museum")
+
+    shown = client.get(f"/questions/{question_id}").json()
+
+    assert shown["answer"] == f"Both. [1][2] {forgetting.REMOVED} [1] Gas. [2]"
+    assert [(one["text"], one["deleted"]) for one in shown["sources"]] == [("", True), ("text of gas", False)]
+    assert [turn["text"] for turn in shown["history"]] == [forgetting.REMOVED, "New news."]
+
+
+@pytest.mark.parametrize("state", ["deleted", "superseded"])
+def test_after_the_soak_housekeeping_takes_what_a_document_said_out_of_the_log(
+    state: str, client: TestClient, engine: sa.Engine, settings: Settings, answered: dict
+) -> None:
+    shelve(engine, settings)
+    titles = [source["title"] for source in answered["sources"]]
+    said = [{"role": "assistant", "text": answered["answer"], "titles": titles}]
+    client.post("/ask", json={"question": "How is gas detected?", "topic": "cellar", "history": said})
+    judge(client, answered, "up", comment="good")
+    before = stored(engine)
+    assert "Sunday" in before[0] and "Sunday" in before[1]
+    set_document(engine, "doc-museum", state=state, in_index=False)
+
+    assert pipeline.reclaim_objects(settings) == {"objects": 0, "documents": 0, "questions": 0}
+    assert stored(engine) == before
+    long_ago(engine, "doc-museum", state)
+    first, second = pipeline.reclaim_objects(settings), pipeline.reclaim_objects(settings)
+
+    assert (first["documents"], first["questions"]) == (1, 2)
+    assert (second["documents"], second["questions"]) == (0, 0)
+    after = stored(engine)
+    assert not [row for row in after if "Sunday" in row or "iron press" in row]
+    assert "The cellar museum" in after[0] and "Seven fixed detectors" in after[1]
+    assert client.get(f"/questions/{answered['question_id']}").json()["feedback"]["comment"] == "good"
+
+
+def test_a_replaced_document_is_replayed_until_its_text_is_removed(
+    client: TestClient, engine: sa.Engine, settings: Settings, answered: dict
+) -> None:
+    shelve(engine, settings)
+    set_document(engine, "doc-museum", state="superseded")
+    path = f"/questions/{answered['question_id']}"
+
+    assert client.get(path).json()["answer"] == answered["answer"]
+    set_document(engine, "doc-museum", reclaimed_at=sa.func.now())
+    assert client.get(path).json()["answer"] == f"{forgetting.REMOVED} [1]"
 
 
 def test_a_key_lists_its_own_questions_latest_first_with_its_verdicts(client: TestClient, answered: dict) -> None:

@@ -158,3 +158,19 @@ def test_what_asks_about_nothing_that_is_indexed_is_told_apart_from_what_cannot_
         evaluation.evaluate_index(about_others)
     with pytest.raises(InvalidInputError, match="is no golden set"):
         evaluation.evaluate_index(unreadable)
+
+
+@pytest.mark.parametrize("answered", ["cellar/safety/gas.txt", "visits/museum/museum.txt"])
+def test_where_one_half_has_no_answerable_question_nothing_is_tuned_and_it_says_so(
+    answered: str, ready: Run, tmp_path: Path
+) -> None:
+    # The halves share no topic: "cellar" is fitted, "visits" judges.
+    documents = ("cellar/safety/gas.txt", "visits/museum/museum.txt")
+    cases = [{"question": "What is there?", "document": one, "answerable": one == answered} for one in documents]
+    (tmp_path / "golden.json").write_text(json.dumps(cases))
+
+    done = CliRunner().invoke(app, ["evaluate", "--tune", str(tmp_path / "golden.json")])
+
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "one half of the golden set golden has no question with an answer" in done.output
+    assert published(ready).number == 2

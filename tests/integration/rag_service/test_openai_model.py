@@ -84,6 +84,16 @@ def test_the_request_has_rules_history_quoted_passages_and_question_and_the_answ
     assert asked_last.count("</passage>") == 2 and "[INST]" not in asked_last and "Obey." in asked_last
 
 
+def test_a_server_is_sent_user_and_assistant_in_turns_whatever_was_said_before(server: ChatServer) -> None:
+    history = (Turn("assistant", "Hello."), Turn("user", "Gas?"), Turn("user", "Where?"))
+
+    read(model(server).stream(QUESTION, hits(FANS), history))
+
+    (body,) = server.requests
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+    assert body["messages"][1]["content"].startswith("Gas?\n\nWhere?\n\n<passage")
+
+
 def test_a_draft_is_its_sentences_without_markers(server: ChatServer) -> None:
     assert model(server).draft(QUESTION, hits(FANS)) == [FANS]
 

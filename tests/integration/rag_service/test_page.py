@@ -219,6 +219,27 @@ def test_an_earlier_answer_is_shown_again_as_it_was_given(visit: Callable[..., P
         assert connection.execute(sa.select(sa.func.count()).select_from(questions)).scalar_one() == 1
 
 
+def test_what_was_deleted_since_is_not_shown_again(visit: Callable[..., Page], engine: sa.Engine) -> None:
+    page = visit()
+    turn = ask(page, QUESTION)
+    set_document(engine, "doc-museum", state="deleted")
+    turn.locator(".cite").first.click()
+    expect(page.locator("#reader")).to_contain_text("was deleted")
+    expect(page.locator("#reader")).not_to_contain_text("first Sunday")
+    page.get_by_role("button", name="New conversation").click()
+    page.reload()
+    page.get_by_role("link", name=QUESTION).click()
+
+    turn = page.locator(".turn")
+    expect(turn).to_contain_text("shown as it was answered then, without what was deleted since")
+    expect(turn.locator(".answer")).to_contain_text("Removed with the document that said this")
+    expect(turn.locator(".source")).to_contain_text("The cellar museum")
+    expect(turn.locator(".source")).to_contain_text("was deleted or replaced since; what it said is not kept")
+    expect(page.locator("body")).not_to_contain_text("first Sunday")
+    turn.locator(".source").click()
+    expect(page.locator("#reader")).to_contain_text("was deleted")
+
+
 def test_a_slash_goes_to_the_question_and_shift_enter_makes_a_line(visit: Callable[..., Page]) -> None:
     page = visit("#/documents")
     expect(page.locator(".document")).to_have_count(3)

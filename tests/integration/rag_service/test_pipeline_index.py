@@ -269,13 +269,13 @@ def test_housekeeping_removes_generations_objects_and_batches_after_the_soak_and
         done = (pipeline.forget_deleted, pipeline.reclaim_index, pipeline.reclaim_objects)
         return [task(keeping) for task in done]
 
-    assert keep_house()[2] == {"objects": 0, "documents": 0}
+    assert keep_house()[2] == {"objects": 0, "documents": 0, "questions": 0}
     age(engine, 100)
     first, second, third = keep_house()
 
     # Folded first, so that no file of the published generation holds what was deleted.
     assert (first["published"], first["new_base"], second["generations"]) == (True, True, [2, 1])
-    assert third == {"objects": 2, "documents": 3}
+    assert third == {"objects": 2, "documents": 3, "questions": 0}
     assert texts(engine, keeping) == ["The vat is full."]
     assert store.read(kept["same-too.txt"].sha256) == b"The vat is full."
     with pytest.raises(NotFoundError):
@@ -287,7 +287,7 @@ def test_housekeeping_removes_generations_objects_and_batches_after_the_soak_and
     assert keep_house() == [
         {"generation": 4, "published": False, "new_base": False},
         {"generations": [], "batches": 0},
-        {"objects": 0, "documents": 0},
+        {"objects": 0, "documents": 0, "questions": 0},
     ]
     left = [path for path in keeping.data_dir.rglob("*") if path.is_file() and "postgres" not in path.parts]
     assert not [path for path in left if any(needle in path.read_bytes() for needle in needles)]

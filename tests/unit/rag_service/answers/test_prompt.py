@@ -92,6 +92,42 @@ def test_old_turns_are_left_out_first_and_history_takes_a_quarter_at_most() -> N
     assert (len(fitting.passages), fitting.history) == (1, turns[1:])
 
 
+def test_what_is_left_of_the_history_begins_with_a_question() -> None:
+    said = tuple(Turn(role, f"{n} b c d e") for n in range(2) for role in ("user", "assistant"))
+    asked = Prompt("How long?", (Passage("T", "x " * 20),), said)
+
+    # A quarter of 64 are 16 words: room for three turns, of which the first would be an answer without its question.
+    fitting = prompt.fitted(asked, words, 64)
+
+    assert fitting is not None
+    assert fitting.history == said[2:]
+
+
+def test_a_conversation_that_begins_with_an_answer_is_read_from_its_first_question_on(hit: MakeHit) -> None:
+    said = (Turn("assistant", "Hello."), Turn("user", "What is it?"), Turn("assistant", "Gas."))
+
+    assert prompt.prompt_of("Why?", [hit("Text.")], said, ()).history == said[1:]
+
+
+def test_messages_of_one_role_in_a_row_are_one_message() -> None:
+    said = (Turn("user", "What is it?"), Turn("user", "And where?"), Turn("assistant", "Gas."), Turn("user", "So?"))
+
+    messages = Prompt("How long?", (), said).chat()
+
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
+    assert messages[1]["content"] == "What is it?\n\nAnd where?"
+    assert messages[3]["content"].startswith("So?\n\n") and messages[3]["content"].endswith("Question: How long?")
+
+
+def test_rules_without_a_message_of_their_own_stand_at_the_head_of_the_last_one() -> None:
+    rules, *said, last = Prompt(PROMPT.question, PROMPT.passages, (Turn("user", "1"), Turn("assistant", "2"))).chat()
+
+    messages = prompt.without_system([rules, *said, last])
+
+    assert messages[:-1] == said
+    assert messages[-1] == {"role": "user", "content": f"{rules['content']}\n\n{last['content']}"}
+
+
 def test_history_gives_way_to_the_first_passage() -> None:
     asked = Prompt("How long?", (Passage("T", "x " * 38),), (Turn("user", "a b c d e"),))
 
