@@ -110,9 +110,9 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Largest share of rejected rows with which a training run goes on."""
+    """Largest share of the wine files' rows that may be rejected for a training run to go on."""
     max_duplicate_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Largest share of rows that are copies of others with which it goes on."""
+    """Largest share of the wine files' rows that may be copies of others for it to go on."""
     max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Largest share of wines with one and the same quality with which it goes on."""
     max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000

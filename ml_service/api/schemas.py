@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from ml_service import wine
 from ml_service.routing import ReloadFailure
@@ -117,13 +117,29 @@ class PredictResponse(BaseModel):
     model: ModelName
 
 
+def _whole(quality: float) -> float:
+    if not quality.is_integer():
+        raise ValueError(f"a quality is told in whole points, not {quality}")
+    return quality
+
+
 class Observation(BaseModel):
     """What tasters said later of a wine that was predicted."""
 
     model_config = ConfigDict(extra="forbid")
 
     prediction_id: UUID
-    quality: Annotated[float, Field(ge=wine.QUALITY.lowest, le=wine.QUALITY.highest, allow_inf_nan=False, strict=True)]
+    quality: Annotated[
+        float,
+        Field(
+            ge=wine.QUALITY.lowest,
+            le=wine.QUALITY.highest,
+            allow_inf_nan=False,
+            strict=True,
+            description="whole points, as training takes them",
+        ),
+        AfterValidator(_whole),
+    ]
     observed_at: Annotated[AwareDatetime | None, Field(description="with its time zone; left out: now")] = None
 
 

@@ -301,6 +301,18 @@ def test_observations_are_recorded_replaced_or_unknown_each_by_itself(http: http
     assert (refused.status_code, "quality" in refused.text) == (422, True)
 
 
+@pytest.mark.parametrize("quality", [5.5, 5.000000001])
+def test_half_a_point_is_refused_since_the_table_has_whole_ones(http: httpx.Client, quality: float) -> None:
+    sent = [{"prediction_id": str(uuid.uuid4()), "quality": quality}]
+
+    refused = http.post("/observations", json={"observations": sent})
+
+    assert refused.status_code == 422
+    assert f"whole points, not {quality}" in refused.text
+    whole = http.post("/observations", json={"observations": [sent[0] | {"quality": 5.0}]})
+    assert whole.status_code == 200
+
+
 def test_what_was_answered_is_written_when_the_service_is_stopped(
     wine_settings: Settings, engine: sa.Engine, model: Pipeline
 ) -> None:
