@@ -1,7 +1,7 @@
 """What goes over the wire; every bound comes from the table in `ml_service.wine`."""
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from ml_service.routing import ReloadFailure
 
 MOST_SAMPLES = 10_000
 _BY_NAME = {feature.name: feature for feature in wine.FEATURES}
+_CLOCK_ERROR = timedelta(days=1)
 
 
 def _measured(name: str) -> Any:
@@ -123,6 +124,13 @@ def _whole(quality: float) -> float:
     return quality
 
 
+def _possible(observed_at: datetime) -> datetime:
+    """One date out of the world would be the last, or the oldest, by which training judges all others."""
+    if not wine.EARLIEST_TASTING <= observed_at <= datetime.now(UTC) + _CLOCK_ERROR:
+        raise ValueError(f"a wine was tasted since {wine.EARLIEST_TASTING:%Y-%m-%d} and not later than a day from now")
+    return observed_at
+
+
 class Observation(BaseModel):
     """What tasters said later of a wine that was predicted."""
 
@@ -140,7 +148,10 @@ class Observation(BaseModel):
         ),
         AfterValidator(_whole),
     ]
-    observed_at: Annotated[AwareDatetime | None, Field(description="with its time zone; left out: now")] = None
+    observed_at: Annotated[
+        Annotated[AwareDatetime, AfterValidator(_possible)] | None,
+        Field(description="with its time zone, from 1990 to a day from now; left out: now"),
+    ] = None
 
 
 class ObservationsRequest(BaseModel):

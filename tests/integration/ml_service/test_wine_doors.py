@@ -313,6 +313,20 @@ def test_half_a_point_is_refused_since_the_table_has_whole_ones(http: httpx.Clie
     assert whole.status_code == 200
 
 
+def test_a_wine_was_tasted_since_1990_and_not_later_than_tomorrow(http: httpx.Client) -> None:
+    def status(observed_at: str) -> int:
+        sent = {"prediction_id": str(uuid.uuid4()), "quality": 5, "observed_at": observed_at}
+        return http.post("/observations", json={"observations": [sent]}).status_code
+
+    now = datetime.now(UTC)
+    taken = ["1990-01-01T00:00:00Z", (now + timedelta(hours=23)).isoformat()]
+    refused = ["1990-01-01T00:00:00+01:00", "0001-01-01T00:00:00+12:00", (now + timedelta(hours=25)).isoformat()]
+    refused += ["2062-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"]
+
+    assert [status(one) for one in taken] == [200, 200]
+    assert [status(one) for one in refused] == [422] * len(refused)
+
+
 def test_what_was_answered_is_written_when_the_service_is_stopped(
     wine_settings: Settings, engine: sa.Engine, model: Pipeline
 ) -> None:

@@ -214,6 +214,25 @@ def test_observed_wines_become_dated_rows_of_the_feature_table_and_shadows_do_no
 def test_a_person_is_asked_before_the_alias_moves_and_the_answer_is_recorded(
     answer: str, served: int | None, wine_settings: Settings, engine: sa.Engine, features: dict[str, Any]
 ) -> None:
+def test_impossible_times_from_before_they_were_refused_stop_no_training(settings: Settings, engine: sa.Engine) -> None:
+    wines, _ = wine_world.samples(0, 3)
+    ids = [uuid4() for _ in wines]
+    about = {"key_id": 1, "model_name": MODEL_NAME, "model_version": 1, "quality": 6.0}
+    rows = [{"prediction_id": i, "sample": wine, **about} for i, wine in zip(ids, wines, strict=True)]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(predictions), rows)
+        for one, observed_at in zip(ids, ["0001-12-31 12:00 BC", "2026-11-01 12:00Z", "12000-01-01"], strict=True):
+            seen = {"prediction_id": one, "quality": 6.0, "key_id": 1, "observed_at": sa.cast(observed_at, sa.Text)}
+            seen["observed_at"] = sa.cast(seen["observed_at"], observed_qualities.c.observed_at.type)
+            connection.execute(sa.insert(observed_qualities).values(**seen))
+        told = connection.execute(sa.select(sa.func.max(observed_qualities.c.received_at))).scalar_one()
+
+    observed = pipeline.collect_observations("run", settings)
+
+    times = pd.read_parquet(observed["path"])["observed_at"].tolist()
+    assert times == [datetime(1990, 1, 1, tzinfo=UTC), datetime(2026, 11, 1, 12, tzinfo=UTC), told]
+
+
     settings = wine_settings.model_copy(update={"wine_approval": "human"})
     registry = Registry(settings.resolved_mlflow_uri)
     candidate = pipeline.train_candidate(
