@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Largest share of wines with one and the same quality with which it goes on."""
     max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
-    """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
+    """Most distinct wines that a model is trained and judged on; of a larger table the newest observed ones, up to half
+    of them, and a fixed sample of the others."""
 
     wine_margin: Annotated[float, Field(ge=0)] = 0.015
     """Least gain, in squared quality points, that must be proven before a wine model is promoted."""

@@ -55,7 +55,8 @@ def prepare_features(run_key: str, settings: Settings | None = None, observed: R
     log.info("%d distinct wines, checksum %s", counts.distinct, table.checksum)
     if len(table.quality) < counts.distinct:
         log.warning(
-            "models are trained and judged on a fixed sample of %d of them; CUVEE_MAX_TRAINING_ROWS is %d",
+            "models are trained and judged on %d of them, the newest observed ones and a fixed sample of the others; "
+            "CUVEE_MAX_TRAINING_ROWS is %d",
             len(table.quality),
             settings.max_training_rows,
         )
