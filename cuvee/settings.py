@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """Most index generations that can be gone back to."""
     soak_hours: Annotated[float, Field(ge=0)] = 72.0
     """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
-    superseded documents are kept; `housekeeping` removes them then."""
+    superseded documents are kept; `housekeeping` removes them then, and batches (of wine: after a week or more)."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
     max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
