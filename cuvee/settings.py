@@ -147,7 +147,9 @@ class Settings(BaseSettings):
     monitor_error_tolerance: Annotated[float, Field(ge=0)] = 0.1
     """Share by which the live mean squared error may be higher than in training."""
     monitor_consecutive: Annotated[int, Field(ge=1)] = 2
-    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once."""
+    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once. The windows of reports an
+    hour apart share nearly all their rows, so a chance alarm is rarely gone by the next: what keeps chance out are the
+    limits above."""
     monitor_cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
     """Time after one retraining was asked for in which none is asked for again."""
 
