@@ -33,6 +33,8 @@ class Entry:
     promoted: bool
     """It is to be served, or was until something else took its place."""
     waiting: bool
+    superseded: bool
+    """It was to be served, but something else took effect before it could be."""
 
 
 def lock_name(artefact: str) -> str:
@@ -45,10 +47,17 @@ def history(connection: sa.Connection, artefact: str | None = None, most: int = 
     statement = sa.select(promotions).order_by(promotions.c.promotion_id.desc()).limit(most)
     if artefact is not None:
         statement = statement.where(promotions.c.artefact == artefact)
-    return [_entry(row) for row in connection.execute(statement)]
+    entries: list[Entry] = []
+    for row in connection.execute(statement):
+        overtaken = any(later.artefact == row.artefact and later.promoted for later in entries)
+        entries.append(_entry(row, overtaken))
+    return entries
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any, overtaken: bool) -> Entry:
+    """`overtaken`: something else took effect after this row was written."""
+    settled = row.promoted and row.approval not in ("waiting", "rejected")
+    passed_over = settled and overtaken and row.kind == "decision" and row.carried_out_at is None
     who = f" by {row.decided_by}" if row.decided_by else ""
     why = f": {row.remark}" if row.remark else ""
     if row.kind == "rollback":
@@ -57,6 +66,8 @@ def _entry(row: Any) -> Entry:
         outcome = "kept out"
     elif row.approval == "waiting":
         outcome = "waits for approval"
+    elif passed_over:
+        outcome = "superseded" + (f", though {row.approval}{who}{why}" if row.approval else "")
     else:
         outcome = f"{row.approval or 'promoted'}{who}{why}"
     return Entry(
@@ -67,8 +78,9 @@ def _entry(row: Any) -> Entry:
         row.decided_at,
         outcome,
         row.reason,
-        promoted=row.promoted and row.approval not in ("waiting", "rejected"),
+        promoted=settled and not passed_over,
         waiting=row.approval == "waiting",
+        superseded=passed_over,
     )
 
 
@@ -95,16 +107,24 @@ def carry_out(engine: sa.Engine, registry: Registry, challenger: RegisteredVersi
     artefact, identity = challenger.name, challenger.identity
     with engine.connect() as connection:
         row = _row(connection, artefact, identity)
-    entry = _entry(row)
+        overtaken = superseded(connection, artefact, identity)
+    entry = _entry(row, overtaken)
+    said = registry.version(artefact, challenger.version).tags.get("cuvee.decision")
+    if overtaken and (row.carried_out_at is not None or said == "rolled back"):
+        # What was said of it since stands.
+        return entry
     decision = Decision.from_json(row.evidence)
     verdict = "promoted" if entry.promoted else "waiting for approval" if entry.waiting else "not promoted"
+    verdict = "superseded" if entry.superseded else verdict
     evidence = json.dumps(asdict(decision))[:_MOST_TAG_CHARS]
-    told = f"{decision.reason} {entry.outcome[0].upper()}{entry.outcome[1:]}." if row.approval else decision.reason
+    told = decision.reason
+    if row.approval or entry.superseded:
+        told += f" {entry.outcome[0].upper()}{entry.outcome[1:]}."
     registry.tag(challenger, {"cuvee.decision": verdict, "cuvee.reason": told, "cuvee.evidence": evidence})
-    if entry.waiting:
+    if entry.waiting or entry.superseded:
         return entry
     with engine.begin() as connection:
-        if entry.promoted and not superseded(connection, artefact, identity):
+        if entry.promoted:
             registry.promote(challenger)
             notify(connection, MODEL_CHANNEL, challenger.uri)
         _carried_out(connection, row.promotion_id)

@@ -105,19 +105,20 @@ class Settings(BaseSettings):
     """Most index generations that can be gone back to."""
     soak_hours: Annotated[float, Field(ge=0)] = 72.0
     """How long a retired index generation can be gone back to, and how long the bytes and texts of deleted and
-    superseded documents are kept; `housekeeping` removes them then. The generation that still holds their words is
-    retired then, and removed a soak later."""
+    superseded documents are kept; `housekeeping` removes them then, and batches (of wine: after a week or more). The
+    generation that still holds their words is retired then, and removed a soak later."""
     max_request_bytes: Annotated[int, Field(ge=1_000)] = 8_000_000
     max_upload_bytes: Annotated[int, Field(ge=1_000)] = 100_000_000
     """Largest request that uploads documents; each of them may have `max_document_bytes`."""
     max_bad_row_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Largest share of rejected rows with which a training run goes on."""
+    """Largest share of the wine files' rows that may be rejected for a training run to go on."""
     max_duplicate_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Largest share of rows that are copies of others with which it goes on."""
+    """Largest share of the wine files' rows that may be copies of others for it to go on."""
     max_quality_share: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Largest share of wines with one and the same quality with which it goes on."""
     max_training_rows: Annotated[int, Field(ge=1_000)] = 200_000
-    """Most distinct wines that a model is trained and judged on; of a larger table a fixed sample."""
+    """Most distinct wines that a model is trained and judged on; of a larger table the newest observed ones, up to half
+    of them, and a fixed sample of the others."""
 
     wine_margin: Annotated[float, Field(ge=0)] = 0.015
     """Least gain, in squared quality points, that must be proven before a wine model is promoted."""
@@ -147,7 +148,9 @@ class Settings(BaseSettings):
     monitor_error_tolerance: Annotated[float, Field(ge=0)] = 0.1
     """Share by which the live mean squared error may be higher than in training."""
     monitor_consecutive: Annotated[int, Field(ge=1)] = 2
-    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once."""
+    """So many alarming verdicts in a row ask for a retraining; strong evidence asks at once. The windows of reports an
+    hour apart share nearly all their rows, so a chance alarm is rarely gone by the next: what keeps chance out are the
+    limits above."""
     monitor_cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
     """Time after one retraining was asked for in which none is asked for again."""
 

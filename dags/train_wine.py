@@ -10,8 +10,9 @@ the frozen test rows says so; decision, reason and evidence are in `promotions`.
 is proven better waits at `ask_approval` for somebody's yes: *Required actions* of that task shows the evidence. A no,
 or five days without an answer, is recorded, and the champion stays.
 
-**When it fails.** More than `CUVEE_MAX_BAD_ROW_SHARE` of the rows were rejected, or a file breaks its contract: the log
-says which rows and why; mend the CSV and clear the task. The champion stays. Every task is safe to run again.
+**When it fails.** More than `CUVEE_MAX_BAD_ROW_SHARE` of the files' rows were rejected, or a file breaks its contract:
+the log says which rows and why; mend the CSV and clear the task. The champion stays. Every task is safe to run again;
+after a week, when `housekeeping` removed the run's tables, begin at `collect_observations`.
 """
 
 from datetime import timedelta

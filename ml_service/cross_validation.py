@@ -1,5 +1,6 @@
 """Fitting, and predictions of wines by models that have not seen them: folds never part a group of duplicates."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -21,12 +22,13 @@ _SECONDS_OF_A_DAY = 86_400.0
 def weights(dataset: Dataset, half_life_days: float) -> Floats:
     """Of every row, shape (rows,): 1 for the latest observed quality, half as much for one that is a half-life older.
 
-    Rows without a date count as the oldest with one. With a half-life of 0, or without any date, all are 1.
+    Rows without a date count as the oldest with one, dates in the future as today. With a half-life of 0, or without
+    any date, all are 1.
     """
     seconds = dataset.observed_at
     if half_life_days == 0 or seconds is None:
         return np.ones(len(dataset.quality))
-    known = np.where(np.isnan(seconds), np.nanmin(seconds), seconds)
+    known = np.minimum(np.where(np.isnan(seconds), np.nanmin(seconds), seconds), time.time())
     weighted: Floats = 0.5 ** ((known.max() - known) / (half_life_days * _SECONDS_OF_A_DAY))
     return weighted
 

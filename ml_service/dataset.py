@@ -94,8 +94,9 @@ def load(folder: Path, most_rows: int | None = None) -> Dataset:
 
     Args:
         folder: its `features`.
-        most_rows: of a larger table about as many are taken, always the same ones: the groups whose SHA-256 is
-            smallest, so that a group is taken or left as a whole and both sides of the split keep their shares.
+        most_rows: of a larger table about as many are taken, always the same ones: the newest observed rows, up to
+            half of them, for what is new would drown in a sample of all; then the groups whose SHA-256 is smallest, so
+            that a group is taken or left as a whole and both sides of the split keep their shares.
 
     Raises:
         NotFoundError: the folder is not there.
@@ -107,16 +108,33 @@ def load(folder: Path, most_rows: int | None = None) -> Dataset:
     rows = stored.count_rows()
     taken = None
     if most_rows is not None and rows > most_rows:
-        taken = pc.field("group_id") < f"{int(most_rows / rows * 16**8):08x}"
-    batches = [batch for path in stored.files for batch in _batches(path, taken)]
+        taken = _taken(stored, rows, most_rows)
+    batches = [batch for path in stored.files for batch in _batches(path, _COLUMNS, taken)]
     table = pa.Table.from_batches(batches, schema=pa.schema([stored.schema.field(name) for name in _COLUMNS]))
     return _dataset(table.to_pandas())
 
 
-def _batches(path: str, taken: pc.Expression | None) -> Iterator[pa.RecordBatch]:
+def _taken(stored: ds.Dataset, rows: int, most_rows: int) -> pc.Expression:
+    """Which of so many rows are taken where only `most_rows` may be."""
+    most, times = most_rows // 2, np.array([], np.int64)
+    for path in stored.files:
+        for batch in _batches(path, ["observed_at"]):
+            found = batch["observed_at"].cast(pa.int64()).drop_null().to_numpy()
+            # One more than may be taken: of the rows as old as that one, none is newer than the other.
+            times = np.sort(np.concatenate([times, found]))[-most - 1 :]
+    newest = times[times > times[0]] if len(times) > most else times
+    share = (most_rows - len(newest)) / (rows - len(newest))
+    taken = pc.field("group_id") < f"{int(share * 16**8):08x}"
+    if len(newest):
+        since = pa.scalar(int(newest[0]), pa.int64()).cast(stored.schema.field("observed_at").type)
+        taken |= pc.field("observed_at") >= since
+    return taken
+
+
+def _batches(path: str, columns: list[str], taken: pc.Expression | None = None) -> Iterator[pa.RecordBatch]:
     """Batch by batch from a buffer: the scanner of a data set holds row groups of several files, two gigabytes."""
-    for batch in pq.ParquetFile(path, buffer_size=_BUFFER_BYTES).iter_batches(_BATCH_ROWS, columns=_COLUMNS):
-        chosen = batch.select(_COLUMNS)
+    for batch in pq.ParquetFile(path, buffer_size=_BUFFER_BYTES).iter_batches(_BATCH_ROWS, columns=columns):
+        chosen = batch.select(columns)
         yield chosen if taken is None else chosen.filter(taken)
 
 

@@ -5,7 +5,7 @@ in the memory of one batch. What a single row must be stands in `ml_service.wine
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,18 @@ _BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
+class ObservedCounts:
+    """Of a table's rows those that are of the record: nobody can mend them in a file, so they count towards no limit
+    of the files."""
+
+    rows: int = 0
+    rejected: int = 0
+    distinct: int = 0
+    """Wines that no file has."""
+    rejected_by_reason: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TableCounts:
     """How many rows of which sort a table had."""
 
@@ -27,11 +39,12 @@ class TableCounts:
     rejected: int
     distinct: int
     rejected_by_reason: dict[str, int]
-    """A row can have several faults; most frequent first."""
+    """Of the files' rows; a row can have several faults; most frequent first."""
     by_colour: dict[str, int]
     """Distinct wines."""
     by_quality: dict[str, int]
     """Distinct wines, by quality in points."""
+    observed: ObservedCounts = ObservedCounts()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,29 +53,43 @@ class TableCounts:
 def count(target: Path) -> TableCounts:
     """Of the folder that holds `features` and `rejected`."""
     parts = [
-        batch.group_by(["colour", "quality"]).aggregate([("copies", "sum"), ("copies", "count")])
-        for batch in _batches(target / "features", ["colour", "quality", "copies"])
+        batch.append_column("unfiled", pc.equal(batch["copies"], batch["observed_copies"]).cast(pa.int64()))
+        .group_by(["colour", "quality"])
+        .aggregate([("copies", "sum"), ("copies", "count"), ("observed_copies", "sum"), ("unfiled", "sum")])
+        for batch in _batches(target / "features", ["colour", "quality", "copies", "observed_copies"])
     ]
     sums: list[dict[str, Any]] = []
     if parts:
         whole = pa.concat_tables(parts).group_by(["colour", "quality"])
-        sums = whole.aggregate([("copies_sum", "sum"), ("copies_count", "sum")]).to_pylist()
-    rejected, by_reason = _rejected_by_reason(target / "rejected")
+        sums = whole.aggregate([(name, "sum") for name in parts[0].column_names[2:]]).to_pylist()
+    rejected, by_reason = _rejected_by_reason(target / "rejected", observed=False)
+    observed_rejected, observed_by_reason = _rejected_by_reason(target / "rejected", observed=True)
     by_colour = dict.fromkeys(COLOURS, 0)
     by_quality: dict[str, int] = {}
     for one in sorted(sums, key=lambda one: int(one["quality"])):
         by_colour[one["colour"]] += one["copies_count_sum"]
         quality = str(one["quality"])
         by_quality[quality] = by_quality.get(quality, 0) + one["copies_count_sum"]
-    valid = sum(one["copies_sum_sum"] for one in sums)
+    valid, observed_valid, unfiled = (
+        sum(one[f"{name}_sum_sum"] for one in sums) for name in ("copies", "observed_copies", "unfiled")
+    )
     return TableCounts(
-        valid + rejected, rejected, sum(by_colour.values()), by_reason, by_colour=by_colour, by_quality=by_quality
+        valid + rejected + observed_rejected,
+        rejected + observed_rejected,
+        sum(by_colour.values()),
+        by_reason,
+        by_colour=by_colour,
+        by_quality=by_quality,
+        observed=ObservedCounts(
+            observed_valid + observed_rejected, observed_rejected, unfiled, rejected_by_reason=observed_by_reason
+        ),
     )
 
 
-def _rejected_by_reason(folder: Path) -> tuple[int, dict[str, int]]:
+def _rejected_by_reason(folder: Path, *, observed: bool) -> tuple[int, dict[str, int]]:
     rows, counted = 0, dict[str, int]()
-    for batch in _batches(folder, ["kinds"]):
+    for whole in _batches(folder, ["kinds", "observed"]):
+        batch = whole.filter(pc.field("observed") == observed)
         rows += batch.num_rows
         for found in pc.value_counts(pc.list_flatten(batch["kinds"].combine_chunks())).to_pylist():
             counted[found["values"]] = counted.get(found["values"], 0) + found["counts"]
@@ -86,19 +113,20 @@ def rejected_examples(target: Path, most: int) -> list[str]:
 
 def unmet(counts: TableCounts, settings: Settings) -> list[str]:
     """What the table is not as it should be, in words that say what to do; empty where all is well."""
-    if counts.rows == 0:
+    rows, rejected = counts.rows - counts.observed.rows, counts.rejected - counts.observed.rejected
+    if rows == 0:
         return ["the files hold no rows"]
-    if counts.rejected / counts.rows > settings.max_bad_row_share:
+    if rejected / rows > settings.max_bad_row_share:
         reasons = ", ".join(f"{reason} ({found})" for reason, found in counts.rejected_by_reason.items())
         return [
-            f"{counts.rejected} of {counts.rows} rows ({counts.rejected / counts.rows:.1%}) were rejected, more than "
-            f"the {settings.max_bad_row_share:.1%} that CUVEE_MAX_BAD_ROW_SHARE allows: {reasons}"
+            f"{rejected} of {rows} rows ({rejected / rows:.1%}) were rejected, more than the "
+            f"{settings.max_bad_row_share:.1%} that CUVEE_MAX_BAD_ROW_SHARE allows: {reasons}"
         ]
-    return [*_too_many_copies(counts, settings), *_out_of_balance(counts, settings)]
+    copies = 1 - (counts.distinct - counts.observed.distinct) / (rows - rejected)
+    return [*_too_many_copies(copies, settings), *_out_of_balance(counts, settings)]
 
 
-def _too_many_copies(counts: TableCounts, settings: Settings) -> list[str]:
-    copies = 1 - counts.distinct / (counts.rows - counts.rejected)
+def _too_many_copies(copies: float, settings: Settings) -> list[str]:
     if copies <= settings.max_duplicate_share:
         return []
     return [

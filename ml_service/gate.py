@@ -68,8 +68,10 @@ def checks(dataset: Dataset, champion: Scored, challenger: Scored, recent_days: 
     colours, predicted = dataset.colours("test"), champion.predicted
     recent = np.zeros(len(predicted), bool)
     if dataset.observed_at is not None:
+        # A date in the future, which a file may have, makes nothing else old.
+        last = min(float(np.nanmax(dataset.observed_at)), time.time())
         # Of a quality without a date nothing is known, least of all that it is recent.
-        recent = dataset.observed_at[test] > np.nanmax(dataset.observed_at) - recent_days * _SECONDS_OF_A_DAY
+        recent = dataset.observed_at[test] > last - recent_days * _SECONDS_OF_A_DAY
     now = recent if recent.sum() >= least_cases else np.ones(len(predicted), bool)
     slices = {str(colour): colours == colour for colour in np.unique(colours)}
     slices |= {name: now & (predicted >= low) & (predicted < high) for name, (low, high) in BANDS.items()}

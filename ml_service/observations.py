@@ -16,7 +16,7 @@ from cuvee.database import monitoring_reports, observed_qualities, predictions
 from ml_service.dataset import encode
 from ml_service.evaluation import squared_errors
 from ml_service.monitoring import Earlier, Verdict, Window
-from ml_service.wine import FEATURE_NAMES, MODEL_NAME
+from ml_service.wine import EARLIEST_TASTING, FEATURE_NAMES, MODEL_NAME
 
 _BATCH_ROWS = 20_000
 _SCHEMA = pa.schema(
@@ -53,11 +53,14 @@ def export(connection: sa.Connection, target: Path) -> int:
     The columns are those of the wine table's contract, with the colour and the time of the tasting. The file appears
     complete or not at all. A shadow's prediction is no sample of its own.
     """
+    seen = observed_qualities.c
+    # Rows from before the service had bounds may have any time, also years that Python has not.
+    tasted = sa.func.greatest(EARLIEST_TASTING, sa.func.least(seen.observed_at, seen.received_at))
     statement = (
-        sa.select(predictions.c.sample, observed_qualities.c.quality, observed_qualities.c.observed_at)
-        .join(predictions, predictions.c.prediction_id == observed_qualities.c.prediction_id)
+        sa.select(predictions.c.sample, seen.quality, tasted.label("observed_at"))
+        .join(predictions, predictions.c.prediction_id == seen.prediction_id)
         .where(predictions.c.model_name == MODEL_NAME, predictions.c.role != "shadow")
-        .order_by(observed_qualities.c.observed_at, observed_qualities.c.prediction_id)
+        .order_by(seen.observed_at, seen.prediction_id)
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")

@@ -5,6 +5,7 @@ error of measurement or of units, not a wine.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 MODEL_NAME = "wine-quality"
 
@@ -48,6 +49,8 @@ FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 COLOURS: tuple[str, ...] = ("red", "white")
 
 QUALITY = Feature("quality", "quality", "points", 0, 10, 4, 8, "median of at least three blind tastings")
+
+EARLIEST_TASTING = datetime(1990, 1, 1, tzinfo=UTC)
 
 INPUT_COLUMNS: tuple[str, ...] = (*FEATURE_NAMES, "is_white")
 """What a model gets, in this order: the eleven features, then the colour as 0 (red) or 1 (white)."""

@@ -19,6 +19,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import (
     ArrayType,
+    BooleanType,
     DoubleType,
     IntegerType,
     LongType,
@@ -37,11 +38,12 @@ TEST_PERCENT = 20
 
 REJECTED_SCHEMA = StructType(
     [StructField(name, StringType()) for name in (*TEXT_COLUMNS, "reason")]
-    + [StructField("kinds", ArrayType(StringType()))]
+    + [StructField("kinds", ArrayType(StringType())), StructField("observed", BooleanType())]
 )
 FEATURES_SCHEMA = StructType(
     [StructField(name, DoubleType()) for name in FEATURE_NAMES]
     + [StructField("colour", StringType()), StructField("quality", IntegerType()), StructField("copies", LongType())]
+    + [StructField("observed_copies", LongType())]
     + [StructField("observed_at", TimestampType())]
     + [StructField("group_id", StringType()), StructField("split", StringType())]
 )
@@ -59,7 +61,7 @@ def transform(rows: DataFrame) -> Wines:
     """Check, de-duplicate and split; a wine observed several times with one quality has its latest `observed_at`.
 
     Args:
-        rows: as `wine_files.read` gives them.
+        rows: as `wine_files.read` gives them, and `observed`: whether the row is of the record and not of a file.
     """
     # Reasons, which need every value as text several times, are only made for the rows that have one.
     kinds = F.array_compact(F.array(_line_kind(), *[_kind(feature) for feature in MEASURED], *_other_kinds()))
@@ -70,9 +72,12 @@ def transform(rows: DataFrame) -> Wines:
         "colour",
         _number("quality").cast("int").alias("quality"),
         _moment().alias("observed_at"),
+        "observed",
     )
     distinct = valid.groupBy(*FEATURE_NAMES, "colour", "quality").agg(
-        F.count(F.lit(1)).alias("copies"), F.max("observed_at").alias("observed_at")
+        F.count(F.lit(1)).alias("copies"),
+        F.count_if("observed").alias("observed_copies"),
+        F.max("observed_at").alias("observed_at"),
     )
     features = distinct.withColumn("group_id", _group_id()).withColumn("split", _split())
     return Wines(features.select(*FEATURES_SCHEMA.names), rejected)
@@ -175,15 +180,24 @@ def _split() -> Column:
     return F.when(bucket < TEST_PERCENT, F.lit("test")).otherwise(F.lit("train"))
 
 
-def write(session: SparkSession, folders: Sequence[Path], target: Path) -> None:
+def write(session: SparkSession, folders: Sequence[Path], target: Path, observed: Path | None = None) -> None:
     """Make `target/features` and `target/rejected` of the tables in `folders`; both appear together, complete.
 
     The Spark server writes into a folder beside `target`, which this process sees and renames.
 
+    Args:
+        session: of the Spark server.
+        folders: of the tables.
+        target: where both are made.
+        observed: a folder of the wines whose quality was observed since; they are added, and marked as such.
+
     Raises:
         DataQualityError: there is no file, or one breaks the contract.
     """
-    wines = transform(read(session, folders))
+    rows = read(session, folders).withColumn("observed", F.lit(False))
+    if observed is not None:
+        rows = rows.unionAll(read(session, [observed]).withColumn("observed", F.lit(True)))
+    wines = transform(rows)
     target.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("aside", "replaced"):
         for left in target.parent.glob(f"{target.name}.{kind}-*"):

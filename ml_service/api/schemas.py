@@ -1,17 +1,18 @@
 """What goes over the wire; every bound comes from the table in `ml_service.wine`."""
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from ml_service import wine
 from ml_service.routing import ReloadFailure
 
 MOST_SAMPLES = 10_000
 _BY_NAME = {feature.name: feature for feature in wine.FEATURES}
+_CLOCK_ERROR = timedelta(days=1)
 
 
 def _measured(name: str) -> Any:
@@ -118,14 +119,40 @@ class PredictResponse(BaseModel):
     model: ModelName
 
 
+def _whole(quality: float) -> float:
+    if not quality.is_integer():
+        raise ValueError(f"a quality is told in whole points, not {quality}")
+    return quality
+
+
+def _possible(observed_at: datetime) -> datetime:
+    """One date out of the world would be the last, or the oldest, by which training judges all others."""
+    if not wine.EARLIEST_TASTING <= observed_at <= datetime.now(UTC) + _CLOCK_ERROR:
+        raise ValueError(f"a wine was tasted since {wine.EARLIEST_TASTING:%Y-%m-%d} and not later than a day from now")
+    return observed_at
+
+
 class Observation(BaseModel):
     """What tasters said later of a wine that was predicted."""
 
     model_config = ConfigDict(extra="forbid")
 
     prediction_id: UUID
-    quality: Annotated[float, Field(ge=wine.QUALITY.lowest, le=wine.QUALITY.highest, allow_inf_nan=False, strict=True)]
-    observed_at: Annotated[AwareDatetime | None, Field(description="with its time zone; left out: now")] = None
+    quality: Annotated[
+        float,
+        Field(
+            ge=wine.QUALITY.lowest,
+            le=wine.QUALITY.highest,
+            allow_inf_nan=False,
+            strict=True,
+            description="whole points, as training takes them",
+        ),
+        AfterValidator(_whole),
+    ]
+    observed_at: Annotated[
+        Annotated[AwareDatetime, AfterValidator(_possible)] | None,
+        Field(description="with its time zone, from 1990 to a day from now; left out: now"),
+    ] = None
 
 
 class ObservationsRequest(BaseModel):

@@ -19,6 +19,7 @@ def prepare_features(run_key: str, settings: Settings | None = None, observed: R
         run_key: of the DAG run.
         settings: those of the process by default.
         observed: with `path`, a folder of Parquet files of wines whose quality was observed since; they are added.
+            Those that are rejected are told in the log, and stop nothing.
 
     Returns:
         path, rejected_path, most_rows, checksum, and the counts of `expectations.TableCounts`.
@@ -33,13 +34,15 @@ def prepare_features(run_key: str, settings: Settings | None = None, observed: R
 
     settings = settings or Settings.load()
     target = work_dir(settings, run_key)
-    folders = [settings.wine_dir] + ([Path(observed["path"])] if observed and observed.get("path") else [])
+    since = Path(observed["path"]) if observed and observed.get("path") else None
     with attached(settings.resolved_spark_url) as session:
-        wine_features.write(session, folders, target)
+        wine_features.write(session, [settings.wine_dir], target, since)
     counts = expectations.count(target)
     log.info("%d rows, %d rejected; rejected rows with reasons: %s", counts.rows, counts.rejected, target / "rejected")
     for reason, found in counts.rejected_by_reason.items():
         log.warning("rejected: %s (%d rows)", reason, found)
+    for reason, found in counts.observed.rejected_by_reason.items():
+        log.warning("rejected, of the observed wines: %s (%d rows)", reason, found)
     for example in expectations.rejected_examples(target, _LOGGED_EXAMPLES):
         log.warning("for example: %s", example)
     unmet = expectations.unmet(counts, settings)
@@ -52,7 +55,8 @@ def prepare_features(run_key: str, settings: Settings | None = None, observed: R
     log.info("%d distinct wines, checksum %s", counts.distinct, table.checksum)
     if len(table.quality) < counts.distinct:
         log.warning(
-            "models are trained and judged on a fixed sample of %d of them; CUVEE_MAX_TRAINING_ROWS is %d",
+            "models are trained and judged on %d of them, the newest observed ones and a fixed sample of the others; "
+            "CUVEE_MAX_TRAINING_ROWS is %d",
             len(table.quality),
             settings.max_training_rows,
         )

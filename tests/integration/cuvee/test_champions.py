@@ -140,6 +140,74 @@ def test_a_repeated_promotion_does_not_undo_a_rollback(
     assert champion(registry) == 1
 
 
+def test_an_approval_that_comes_after_a_rollback_changes_nothing_and_says_so(
+    engine: sa.Engine, registry: Registry, register: Callable[[], RegisteredVersion]
+) -> None:
+    first, second, third = (register() for _ in range(3))
+    decide(engine, registry, first)
+    decide(engine, registry, second)
+    decide(engine, registry, third, approval="human")
+    champions.roll_back(engine, registry, NAME, "Ada", None)
+
+    with engine.begin() as connection:
+        champions.settle(connection, NAME, third.identity, True, "Ada", "tasted it")
+    approved = champions.carry_out(engine, registry, third)
+    again = champions.carry_out(engine, registry, third)
+
+    assert (approved.promoted, approved.waiting, champion(registry)) == (False, False, 1)
+    assert again == approved
+    tags = registry.version(NAME, 3).tags
+    assert tags["cuvee.decision"] == "superseded"
+    assert "Superseded, though approved by Ada: tasted it." in tags["cuvee.reason"]
+    with engine.connect() as connection:
+        told = [entry.outcome for entry in champions.history(connection, NAME)]
+    assert told == [
+        "gone back to by Ada",
+        "superseded, though approved by Ada: tasted it",
+        "promoted",
+        "promoted",
+    ]
+
+
+def test_a_repeated_promotion_after_a_rollback_leaves_what_was_said_of_it(
+    engine: sa.Engine, registry: Registry, register: Callable[[], RegisteredVersion]
+) -> None:
+    first, second = register(), register()
+    decide(engine, registry, first)
+    decide(engine, registry, second)
+    champions.roll_back(engine, registry, NAME, "Ada", None)
+    tags = registry.version(NAME, 2).tags
+
+    champions.carry_out(engine, registry, registry.version(NAME, 2))
+
+    assert tags["cuvee.decision"] == "rolled back"
+    assert registry.version(NAME, 2).tags == tags
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_promotion_killed_halfway_and_tried_again_after_another_is_superseded_unless_it_was_rolled_back(
+    served: bool, engine: sa.Engine, registry: Registry, register: Callable[[], RegisteredVersion]
+) -> None:
+    first, second, third = (register() for _ in range(3))
+    decide(engine, registry, first)
+    decide(engine, registry, second)
+    # As if the try had been killed after, or before, the alias moved.
+    killed = sa.update(promotions).where(promotions.c.challenger == second.identity).values(carried_out_at=None)
+    with engine.begin() as connection:
+        connection.execute(killed)
+    if served:
+        champions.roll_back(engine, registry, NAME, "Ada", None)
+    else:
+        registry.promote(first)
+        decide(engine, registry, third)
+
+    again = champions.carry_out(engine, registry, registry.version(NAME, 2))
+
+    assert (again.promoted, again.outcome, champion(registry)) == (False, "superseded", 1 if served else 3)
+    said = registry.version(NAME, 2).tags["cuvee.decision"]
+    assert said == ("rolled back" if served else "superseded")
+
+
 KILLED = """
 import os, signal, sys
 from cuvee import champions

@@ -307,6 +307,32 @@ def test_observations_are_recorded_replaced_or_unknown_each_by_itself(http: http
         assert (refused.status_code, f"{where}: " in refused.text) == (422, True)
 
 
+@pytest.mark.parametrize("quality", [5.5, 5.000000001])
+def test_half_a_point_is_refused_since_the_table_has_whole_ones(http: httpx.Client, quality: float) -> None:
+    sent = [{"prediction_id": str(uuid.uuid4()), "quality": quality}]
+
+    refused = http.post("/observations", json={"observations": sent})
+
+    assert refused.status_code == 422
+    assert f"whole points, not {quality}" in refused.text
+    whole = http.post("/observations", json={"observations": [sent[0] | {"quality": 5.0}]})
+    assert whole.status_code == 200
+
+
+def test_a_wine_was_tasted_since_1990_and_not_later_than_tomorrow(http: httpx.Client) -> None:
+    def status(observed_at: str) -> int:
+        sent = {"prediction_id": str(uuid.uuid4()), "quality": 5, "observed_at": observed_at}
+        return http.post("/observations", json={"observations": [sent]}).status_code
+
+    now = datetime.now(UTC)
+    taken = ["1990-01-01T00:00:00Z", (now + timedelta(hours=23)).isoformat()]
+    refused = ["1990-01-01T00:00:00+01:00", "0001-01-01T00:00:00+12:00", (now + timedelta(hours=25)).isoformat()]
+    refused += ["2062-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"]
+
+    assert [status(one) for one in taken] == [200, 200]
+    assert [status(one) for one in refused] == [422] * len(refused)
+
+
 def test_what_was_answered_is_written_when_the_service_is_stopped(
     wine_settings: Settings, engine: sa.Engine, model: Pipeline
 ) -> None:

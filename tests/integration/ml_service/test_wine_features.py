@@ -269,3 +269,42 @@ def test_over_the_limit_the_run_fails_with_the_counts_and_says_where_the_rows_ar
     written = next((settings.batches_dir / "wine").glob("run-*/rejected"))
     assert str(written) in told
     assert len(pd.read_parquet(written)) == 6
+
+
+def test_observed_wines_that_are_bad_or_copies_are_left_out_and_told_and_do_not_block_training(
+    settings: Settings, wine_table: Path, spark_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(wine_table, many_wines(57), many_wines(40))
+    measured = dict(zip(FEATURE_NAMES, VALUES, strict=True)) | {"colour": "red"}
+    halves = [{**measured, "quality": 5.5}] * 50
+    # One wine that the files do not have, one that they have, each told again and again.
+    copies = [{**measured, "quality": 8.0}] * 400 + [{**measured, "fixed_acidity": 4.0, "quality": 5.0}] * 400
+    observed = tmp_path / "observed"
+    observed.mkdir()
+    pd.DataFrame(halves + copies).to_parquet(observed / "observed.parquet", index=False)
+
+    receipt = pipeline.prepare_features(
+        "run", settings.model_copy(update={"spark_url": spark_url}), {"path": str(observed), "rows": 850}
+    )
+
+    assert (receipt["rows"], receipt["rejected"], receipt["distinct"]) == (947, 50, 98)
+    reasons = {"quality: not a whole number": 50}
+    assert receipt["observed"] == {"rows": 850, "rejected": 50, "distinct": 1, "rejected_by_reason": reasons}
+    assert receipt["rejected_by_reason"] == {}
+    assert "rejected, of the observed wines: quality: not a whole number (50 rows)" in caplog.messages
+    assert len(pd.read_parquet(receipt["rejected_path"])) == 50
+
+
+def test_observed_wines_do_not_hide_bad_rows_of_the_files(
+    settings: Settings, wine_table: Path, spark_url: str, tmp_path: Path
+) -> None:
+    put(wine_table, [*many_wines(54), *[GOOD.replace("3.51", "42")] * 6], many_wines(40))
+    observed = tmp_path / "observed"
+    observed.mkdir()
+    measured = dict(zip(FEATURE_NAMES, VALUES, strict=True)) | {"colour": "red"}
+    pd.DataFrame([{**measured, "quality": 8.0}] * 900).to_parquet(observed / "observed.parquet", index=False)
+
+    with pytest.raises(DataQualityError, match=r"6 of 100 rows \(6\.0%\) were rejected"):
+        pipeline.prepare_features(
+            "run", settings.model_copy(update={"spark_url": spark_url}), {"path": str(observed), "rows": 900}
+        )

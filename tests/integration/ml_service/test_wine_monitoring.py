@@ -85,11 +85,15 @@ def test_with_no_shift_no_retraining_is_asked_for_in_at_least_19_of_20_worlds(
     asked, words = 0, []
     for seed in range(SEEDS):
         earlier: list[Earlier] = []
+        # An hour's wines leave the window and as many come: the next report is of nearly the same ones.
+        most, hourly = 300, 300 // 72
+        wines, quality = wine_world.samples(seed, most + hourly, rows)
+        inputs = dataset.encode(wines)
+        predicted = champion.predict(inputs)
+        errors = (predicted - quality) ** 2
         for hour in range(2):
-            wines, quality = wine_world.samples(2 * seed + hour, 300, rows)
-            inputs = dataset.encode(wines)
-            predicted = champion.predict(inputs)
-            verdict = monitoring.judge(profile, Window(inputs, predicted, (predicted - quality) ** 2), limits)
+            seen = slice(hour * hourly, hour * hourly + most)
+            verdict = monitoring.judge(profile, Window(inputs[seen], predicted[seen], errors[seen]), limits)
             assert verdict is not None
             retraining, _ = monitoring.asks_for_retraining(verdict, 1, earlier, limits, now)
             earlier.insert(0, Earlier(1, verdict.word, retraining, now))
@@ -208,6 +212,25 @@ def test_observed_wines_become_dated_rows_of_the_feature_table_and_shadows_do_no
     loaded = dataset.load(Path(features["path"]))
     assert loaded.observed_at is not None
     assert np.isnan(loaded.observed_at).sum() == len(table) - 40
+
+
+def test_impossible_times_from_before_they_were_refused_stop_no_training(settings: Settings, engine: sa.Engine) -> None:
+    wines, _ = wine_world.samples(0, 3)
+    ids = [uuid4() for _ in wines]
+    about = {"key_id": 1, "model_name": MODEL_NAME, "model_version": 1, "quality": 6.0}
+    rows = [{"prediction_id": i, "sample": wine, **about} for i, wine in zip(ids, wines, strict=True)]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(predictions), rows)
+        for one, observed_at in zip(ids, ["0001-12-31 12:00 BC", "2026-11-01 12:00Z", "12000-01-01"], strict=True):
+            seen = {"prediction_id": one, "quality": 6.0, "key_id": 1, "observed_at": sa.cast(observed_at, sa.Text)}
+            seen["observed_at"] = sa.cast(seen["observed_at"], observed_qualities.c.observed_at.type)
+            connection.execute(sa.insert(observed_qualities).values(**seen))
+        told = connection.execute(sa.select(sa.func.max(observed_qualities.c.received_at))).scalar_one()
+
+    observed = pipeline.collect_observations("run", settings)
+
+    times = pd.read_parquet(observed["path"])["observed_at"].tolist()
+    assert times == [datetime(1990, 1, 1, tzinfo=UTC), datetime(2026, 11, 1, 12, tzinfo=UTC), told]
 
 
 @pytest.mark.parametrize(("answer", "served"), [("Approve", 1), ("Reject", None)])

@@ -1,5 +1,6 @@
 """Folds that do not part duplicates, weights by recency, intervals that cover what they say, and a resumable search."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_a_blend_is_fitted_in_one_process_its_forest_with_every_core(monkeypatch
 
     assert seen == [(None, -1)]
     assert (model.n_jobs, model.named_estimators_["extra_trees"].n_jobs) == (None, None)
+
+
+def test_one_date_in_the_future_leaves_the_others_their_weight() -> None:
+    now = time.time()
+    data = dataset(100, np.array([now, now - 10 * DAY, now + 10_000 * DAY, *[np.nan] * 97]))
+
+    found = cross_validation.weights(data, half_life_days=10)
+
+    np.testing.assert_allclose(found, [1.0, 0.5, 1.0, *[0.5] * 97], atol=1e-3)
 
 
 @pytest.mark.parametrize("estimator", ["blend", "ridge"])

@@ -114,6 +114,56 @@ def test_of_a_large_table_whole_groups_are_taken_and_always_the_same_ones(tmp_pa
     assert dataset.load(folder, most_rows=2000).checksum == dataset.load(folder).checksum
 
 
+def large(folder: Path, dated: list[str], undated: int) -> tuple[Path, pd.DataFrame]:
+    """Distinct wines in two files, the dated ones spread over both; and the table as it was written."""
+    rows = len(dated) + undated
+    ids = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(rows)]
+    whole = pd.concat([table()[:1]] * rows, ignore_index=True).assign(
+        group_id=ids,
+        split=["test" if int(one[:8], 16) % 5 == 0 else "train" for one in ids],
+        observed_at=pd.to_datetime([*dated, *[None] * undated], utc=True),
+    )
+    return write(folder, whole[::2], whole[1::2]), whole
+
+
+def test_of_a_large_table_all_that_was_observed_is_taken_and_the_rest_filled_up(tmp_path: Path) -> None:
+    days = pd.date_range("2026-01-01", periods=200, freq="D").astype(str).tolist()
+    folder, whole = large(tmp_path / "table", days, 5_000)
+
+    taken = dataset.load(folder, most_rows=1_000)
+
+    assert taken.observed_at is not None
+    dated = ~np.isnan(taken.observed_at)
+    assert set(taken.group_ids[dated]) == set(whole.group_id[whole.observed_at.notna()])
+    assert 920 < len(taken.quality) < 1_080
+    assert set(taken.group_ids[~dated]) == {
+        one for one in whole.group_id[whole.observed_at.isna()] if one <= max(taken.group_ids[~dated])
+    }
+    sides = dict(zip(whole.group_id, whole.split, strict=True))
+    assert taken.split.tolist() == [sides[one] for one in taken.group_ids]
+    assert dataset.load(folder, most_rows=1_000).checksum == taken.checksum
+
+
+def test_of_more_observed_wines_than_half_the_newest_are_taken(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=1_500, freq="D").astype(str).tolist()
+    folder, whole = large(tmp_path / "table", days, 1_500)
+
+    taken = dataset.load(folder, most_rows=1_000)
+
+    assert set(whole.group_id[1_000:1_500]) < set(taken.group_ids)
+    assert 920 < len(taken.quality) < 1_080
+
+
+def test_of_observed_wines_with_one_and_the_same_date_none_is_preferred(tmp_path: Path) -> None:
+    folder, _ = large(tmp_path / "table", ["2026-01-01"] * 1_500, 1_500)
+
+    taken = dataset.load(folder, most_rows=1_000)
+
+    assert taken.observed_at is not None
+    assert 920 < len(taken.quality) < 1_080
+    assert 0.4 < np.isnan(taken.observed_at).mean() < 0.6
+
+
 def test_when_a_quality_was_observed_is_known_in_seconds(tmp_path: Path) -> None:
     times = pd.to_datetime(["2026-01-01T00:00:00Z", None, None, None])
 

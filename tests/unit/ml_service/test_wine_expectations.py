@@ -7,7 +7,7 @@ import pytest
 
 from cuvee.settings import Settings
 from ml_service import expectations
-from ml_service.expectations import TableCounts
+from ml_service.expectations import ObservedCounts, TableCounts
 
 
 def counts(**changed: object) -> TableCounts:
@@ -19,22 +19,34 @@ def counts(**changed: object) -> TableCounts:
 def test_rows_are_counted_over_all_files_by_reason_colour_and_quality(tmp_path: Path) -> None:
     for name in ("features", "rejected"):
         (tmp_path / name).mkdir()
-    one = pd.DataFrame({"colour": ["red", "white"], "quality": [5, 6], "copies": [3, 1]})
+    one = pd.DataFrame({"colour": ["red", "white"], "quality": [5, 6], "copies": [3, 1], "observed_copies": [2, 1]})
     one.to_parquet(tmp_path / "features" / "a.parquet")
     one.assign(quality=[6, 6]).to_parquet(tmp_path / "features" / "b.parquet")
-    kinds = [["ph: missing"], ["ph: missing", "alcohol: missing"], ["ph: missing"]]
-    pd.DataFrame({"kinds": kinds}).to_parquet(tmp_path / "rejected" / "a.parquet")
+    kinds = [["ph: missing"], ["ph: missing", "alcohol: missing"], ["ph: missing"], ["quality: missing"]]
+    pd.DataFrame({"kinds": kinds, "observed": [False, False, False, True]}).to_parquet(
+        tmp_path / "rejected" / "a.parquet"
+    )
 
     found = expectations.count(tmp_path)
 
-    assert (found.rows, found.rejected, found.distinct) == (11, 3, 4)
+    assert (found.rows, found.rejected, found.distinct) == (12, 4, 4)
     assert list(found.rejected_by_reason.items()) == [("ph: missing", 3), ("alcohol: missing", 1)]
     assert found.by_colour == {"red": 2, "white": 2}
     assert found.by_quality == {"5": 1, "6": 3}
+    assert found.observed == ObservedCounts(7, 1, 2, {"quality: missing": 1})
 
 
 def test_a_table_as_expected_has_nothing_said_of_it() -> None:
     assert expectations.unmet(counts(), Settings()) == []
+
+
+def test_what_was_observed_counts_towards_no_limit_of_the_files() -> None:
+    seen = ObservedCounts(rows=10_000, rejected=5_000, distinct=0)
+    assert expectations.unmet(counts(rows=10_110, rejected=5_002, observed=seen), Settings()) == []
+
+    (found,) = expectations.unmet(counts(rows=10_110, rejected=5_020, observed=seen), Settings())
+
+    assert "20 of 110 rows (18.2%) were rejected" in found
 
 
 @pytest.mark.parametrize(
