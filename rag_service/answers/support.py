@@ -8,6 +8,7 @@ import re
 from functools import cache, lru_cache
 from itertools import pairwise
 
+from rag_service.answers.omissions import changes_subject, drops_limit
 from rag_service.answers.placement import in_place
 from rag_service.answers.quantities import contained, quantities
 from rag_service.answers.words import names, negates, stem, terms, words
@@ -36,7 +37,6 @@ allegedly supposedly reportedly claimed alleged believed rumoured supposed
 """
 _KEPT = frozenset(_SAID_WITH_CARE.split())
 _POSSIBLE = frozenset(("may", "might", "could", "can", "possibly", "probably", "perhaps", "likely"))
-_CONDITIONS = frozenset(("if", "when", "whenever", "once", "at", "after", "above", "below", "where", "in", "with"))
 _BOUNDS = {
     "low": frozenset(("least", "minimum", "over", "above", "exceed", "exceeds", "exceeding", "exceeded", "more")),
     "high": frozenset(("most", "maximum", "under", "below", "less", "fewer", "within", "up")),
@@ -61,8 +61,9 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
         return False
     if not content(claim) <= content(evidence) and not _borrows(claim, evidence):
         return False
-    in_order = in_place(claim, evidence, around, _content_in_order, _same_polarity)
-    return in_order and keeps_meaning(claim, evidence)
+    if not in_place(claim, evidence, around, _content_in_order, _same_polarity):
+        return False
+    return keeps_meaning(claim, evidence) and not changes_subject(claim, evidence, _content_in_order)
 
 
 def row_says(claim: str, row: str, columns: str, around: str = "") -> bool:
@@ -89,7 +90,10 @@ def keeps_meaning(claim: str, evidence: str) -> bool:
 
     Of words that stand in a row in the evidence, no more needs to be asked.
     """
-    return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_conditions(claim, evidence)
+    if not _same_polarity(claim, evidence) or _opposed(claim, evidence) or not _keeps_hedges(claim, evidence):
+        return False
+    bounded = frozenset(number for number, kinds in _bounds(evidence).items() if any(kinds))
+    return not drops_limit(claim, evidence, bounded, _content_in_order)
 
 
 def content(text: str) -> set[str]:
@@ -170,14 +174,12 @@ def _opposed(claim: str, evidence: str) -> bool:
     return False
 
 
-def _keeps_conditions(claim: str, evidence: str) -> bool:
-    """Whether no condition, hedge or bound of the evidence is lost in the claim, and none is added."""
+def _keeps_hedges(claim: str, evidence: str) -> bool:
+    """Whether the claim loses no hedge of the evidence and no bound of a number that it has, and adds none."""
     said, meant = _lower(claim), _lower(evidence)
     if (meant & _KEPT) - said or (said & _KEPT) - meant:
         return False
     if meant & _POSSIBLE and not said & _POSSIBLE:
-        return False
-    if "if" in meant and not said & _CONDITIONS:
         return False
     bounds = _bounds(evidence)
     return all(bound in bounds.get(number, {bound}) for number, found in _bounds(claim).items() for bound in found)
