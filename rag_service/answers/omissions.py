@@ -20,6 +20,7 @@ _POSSESSIVE = re.compile(r"(?:['\u2019]s|s['\u2019])$", re.I)
 _CONDITIONAL = frozenset(
     ("if", "when", "whenever", "once", "unless", "until", "till", "while", "provided", "providing")
 )
+_CONDITIONAL_PAIRS = frozenset((("as", "long"), ("so", "long"), ("in", "case")))
 _CONCESSIVE = frozenset(("but", "although", "though", "whereas", "except"))
 _BEFORE_AFTER = frozenset(("before", "after"))
 _SAYS_WHEN = _CONDITIONAL | _BEFORE_AFTER | {"as", "above", "below", "over", "under", "upon", "where"}
@@ -132,6 +133,7 @@ def _drops_condition(part: Sequence[_Word], said: set[str]) -> bool:
     for at, word in enumerate(part):
         clause = list(takewhile(lambda one: one.text[0].isalnum() and one.text not in _CONDITIONAL, part[at + 1 :]))
         conditional = word.text in _CONDITIONAL or (word.text in _BEFORE_AFTER and _has_verb(clause))
+        conditional = conditional or (at > 0 and (part[at - 1].text, word.text) in _CONDITIONAL_PAIRS)
         telling = [one for one in clause if one.tells]
         if not telling or not (conditional or word.text in _CONCESSIVE):
             continue
@@ -172,7 +174,7 @@ def _drops_narrowing(part: Sequence[_Word]) -> bool:
     """Whether "visitors [with a badge] enter free"; not "it opened [in 1911] with three rooms"."""
     for at, word in enumerate(part[1:], 1):
         rest = [place for place in range(at + 1, len(part)) if part[place].tells]
-        if word.text not in _NARROWS or not part[at - 1].tells or not part[at - 1].kept:
+        if word.text not in _NARROWS or word.kept or not part[at - 1].tells or not part[at - 1].kept:
             continue
         kept = next((place for place in rest if part[place].kept), None)
         if kept is not None and kept != rest[0] and part[kept - 1].text not in _OPENS_ANOTHER:
