@@ -50,6 +50,7 @@ _NEGATIONS_ELSEWHERE = frozenset((*_NEGATIONS.split(), "nunca", "nadie", "senza"
 _ENDINGS = re.compile(r"(?:ations?|ing|ed|ment|ly|er|or|ion|s)$")
 _LEAST_STEM = 4
 _FIGURE_WORD = re.compile(r"\d")
+_COMMA = re.compile(r"([,;:](?=\s))")
 _ANAPHORIC = "it its they them their he him his she her this these"
 _OPENING_WORDS = 3
 _ANAPHORA = frozenset(_ANAPHORIC.split())
@@ -63,13 +64,16 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
         return False
     if not in_place(claim, evidence, around, _content_in_order, _same_polarity):
         return False
-    return keeps_meaning(claim, evidence) and not changes_subject(claim, evidence, _content_in_order)
+    if not _keeps_meaning(claim, evidence) or _drops_limit(claim, evidence):
+        return False
+    return not changes_subject(claim, evidence, _content_in_order)
 
 
 def row_says(claim: str, row: str, columns: str, around: str = "") -> bool:
     """Whether a table row says `claim`; `columns` are the names of the columns in which the claim's figures stand."""
     in_order = _numbers(claim) == [number for number in _numbers(row) if number in _numbers(claim)]
-    return in_order and _has_all(claim, row, f"{around} {columns}") and keeps_meaning(claim, row)
+    has_all = in_order and _has_all(claim, row, f"{around} {columns}")
+    return has_all and _keeps_meaning(claim, row) and not _drops_limit(claim, row)
 
 
 def _numbers(text: str) -> list[str]:
@@ -85,15 +89,26 @@ def _has_all(claim: str, evidence: str, around: str) -> bool:
     return named and _names_whole(claim, evidence, around) and contained(claim, evidence, around)
 
 
-def keeps_meaning(claim: str, evidence: str) -> bool:
-    """Whether a claim in words of the evidence loses or adds no negation, opposite, condition, hedge or bound.
+def stands_alone(cut: str, sentence: str) -> bool:
+    """Whether words in a row of a sentence mean the same without the rest of it.
 
-    Of words that stand in a row in the evidence, no more needs to be asked.
+    A condition, range or bound counts that stands beside them: up to the second comma before them and after them.
     """
-    if not _same_polarity(claim, evidence) or _opposed(claim, evidence) or not _keeps_hedges(claim, evidence):
-        return False
+    beside = sentence
+    if found := re.search(re.escape(" ".join(cut.split())), sentence, re.I):
+        before, after = _COMMA.split(sentence[: found.start()])[-3:], _COMMA.split(sentence[found.end() :])[:3]
+        beside = "".join((*before, cut, *after))
+    return _keeps_meaning(cut, sentence) and not _drops_limit(cut, beside)
+
+
+def _keeps_meaning(claim: str, evidence: str) -> bool:
+    """Whether a claim in words of the evidence loses or adds no negation, opposite, hedge, or bound of a number."""
+    return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_hedges(claim, evidence)
+
+
+def _drops_limit(claim: str, evidence: str) -> bool:
     bounded = frozenset(number for number, kinds in _bounds(evidence).items() if any(kinds))
-    return not drops_limit(claim, evidence, bounded, _content_in_order)
+    return drops_limit(claim, evidence, bounded, _content_in_order)
 
 
 def content(text: str) -> set[str]:

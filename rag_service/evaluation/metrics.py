@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "\u2013\u2014\u2019\u2018\u201c\u201d", " "))
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "\u2013\u2014\u2019\u2018\u201c\u201d\u2026", " "))
 _WORD = re.compile(r"[\w'\u2019]+")
 _SMALL_WORDS = frozenset(
     "a an and as at be been by for from has have in is it its of on or that the this to was were with".split()  # noqa: SIM905
