@@ -5,8 +5,10 @@ UTC, and by hand. Not after each micro-batch: it takes 10 to 15 s of processor t
 (nice 19), so that what else goes on at that time, such as the rest of `make demo`, goes before it.
 
 **What it makes.** One MLflow run in the experiment `index-evaluation`: recall, nDCG, hit@1 and MRR of hybrid search
-beside plain BM25, plain dense search and their fusion; how often the answer is right; how well refusals tell questions
-without an answer; plots, and measures by topic. Questions about documents that are not indexed are left out.
+beside plain BM25, plain dense search and their fusion; how often the answer is right; which share of its sentences
+the passages that they cite support; how well refusals tell questions without an answer; plots, and measures by topic.
+Answers are those of the extractive model, whichever is served: the tag `answer_model` says so. Questions about
+documents that are not indexed are left out.
 
 **When it fails.** The golden set cannot be read, or MLflow does not answer: the log says which. What is served goes on
 being served; nothing waits for this. Running it again is always safe. As long as nothing is indexed that the golden set

@@ -42,6 +42,7 @@ def evaluate(
     for name, value in found["measures"].items():
         table.add_row(name, f"{value:,.4g}")
     console.print(table)
+    console.print(f"Answers of {found['answer_model']}")
     console.print(f"MLflow run {found['run_id']}, experiment index-evaluation")
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag_service.answers.quantities import quantities
-from rag_service.answers.support import keeps_meaning, refers_back, row_says, says
-from rag_service.answers.words import squeezed
+from rag_service.answers.support import refers_back, row_says, says, stands_alone
+from rag_service.answers.words import squeezed, unmarked_cut
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import CELL
 
@@ -19,6 +19,8 @@ _TO_THE_MODEL = re.compile(
     r"|\b(?:answer|reply|respond)\s+(?:only|exactly|to every question)\b",
     re.I,
 )
+# A cut leaves out the comma that it ends at.
+_WORD_ENDS = r"(?=[,;:]?(?:\s|\Z))"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Piece:
 
     def has(self, words: str) -> bool:
         """Whether it is a sentence with these very words in a row, which mean the same without the rest of it."""
-        stands = f" {squeezed(words)} " in f" {squeezed(self.text)} "
-        return stands and CELL not in self.text and keeps_meaning(words, self.text)
+        quoted = unmarked_cut(words)
+        stands = re.search(rf"(?<!\S){re.escape(squeezed(quoted))}{_WORD_ENDS}", squeezed(self.text))
+        return bool(stands) and CELL not in self.text and stands_alone(quoted, self.text)
 
     def says(self, claim: str) -> bool:
         cells = self.text.split(CELL)

@@ -3,11 +3,12 @@
 import math
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 from rag_service.answers import cues
 from rag_service.answers.candidates import Candidate, candidates
-from rag_service.answers.support import keeps_meaning
-from rag_service.answers.words import squeezed
+from rag_service.answers.support import stands_alone
+from rag_service.answers.words import ELLIPSIS, STOP_WORDS, squeezed, unmarked_cut
 from rag_service.documents.cleaning import CELL
 from rag_service.index.hybrid import Hit
 from rag_service.index.lexical import stems
@@ -18,15 +19,20 @@ _LEAST_WORDS = 5
 _NEAR_DUPLICATE = 0.8
 _WIDEST_GAP = 4.0
 """A statement that scores so much less than the best one is not worth reading."""
+_CONDITIONS = "if|when|once|unless|until|while|provided|except|but|although|though"
 _CLAUSE = re.compile(
-    r"(?<=[,;:\u2013\u2014])\s+|\s+(?=(?:and|but|while|which|who|whose|where|when|although|because|after|before)\s)"
+    r"(?<=[,;:\u2013\u2014])\s+"
+    rf"|\s+(?=(?:and|which|who|whose|where|because|after|before|{_CONDITIONS})\s)"
 )
+_CONDITION = re.compile(rf"(?:{_CONDITIONS})\b", re.I)
+_WHOLE = 0.07
+"""What it adds to a cut that it begins, and that it ends, where a clause does."""
 
 
 class ExtractiveModel:
     """Takes statements in the order of their scores until the answer is long enough."""
 
-    name = "extractive-3"
+    name = "extractive-4"
 
     def __init__(self, most_words: int = MOST_WORDS) -> None:
         self._most_words = most_words
@@ -58,8 +64,8 @@ def _worth(candidate: Candidate, hits: Sequence[Hit], room: int, further: bool) 
 def shortened(question: str, text: str, most: int) -> str | None:
     """`text`, or the run of at most `most` of its words that begins or ends at a clause and tells most.
 
-    None where every such run means something else by itself. Words of the question tell what it is about; words of the
-    kind that it asks for, and other words that carry content, tell something new.
+    An ellipsis stands where it was cut. None where every such run means something else by itself. Words of the question
+    tell what it is about; words of the kind that it asks for, and other words that carry content, tell something new.
     """
     words = text.split()
     if len(words) <= most or CELL in text:
@@ -68,22 +74,56 @@ def shortened(question: str, text: str, most: int) -> str | None:
     kind = cues.kind_of(question)
     asked = [wanted & set(stems(word)) for word in words]
     new = [0.0 if known else _news(kind, word) for word, known in zip(words, asked, strict=True)]
+    edges = _edges(text)
 
     def told(run: tuple[int, int]) -> float:
-        return 1.2 * len(set().union(*asked[slice(*run)])) + sum(new[slice(*run)])
+        whole = _WHOLE * len(edges & set(run))
+        return 1.2 * len(set().union(*asked[slice(*run)])) + sum(new[slice(*run)]) + whole
 
-    runs = sorted(_windows(text, len(words), most), key=told, reverse=True)
-    parts = (" ".join(words[slice(*run)]) for run in runs)
-    return next((part for part in parts if keeps_meaning(part, text)), None)
+    runs = sorted(_windows(words, edges, _conditions(text), most), key=told, reverse=True)
+    parts = (_marked(words, run) for run in runs)
+    return next((part for part in parts if stands_alone(unmarked_cut(part), text)), None)
 
 
-def _windows(text: str, count: int, most: int) -> list[tuple[int, int]]:
-    """Runs of words that begin or end where a clause does, in order."""
-    edges = [0]
+def _edges(text: str) -> set[int]:
+    """How many words stand before each clause, and in all."""
+    return {0, *accumulate(len(clause.split()) for clause in _CLAUSE.split(text))}
+
+
+def _conditions(text: str) -> set[int]:
+    """How many words stand before each place within a condition or exception, which goes on to the next comma."""
+    found: set[int] = set()
+    within, start = False, 0
     for clause in _CLAUSE.split(text):
-        edges.append(edges[-1] + len(clause.split()))
-    runs = {(edge, min(count, edge + most)) for edge in edges} | {(max(0, edge - most), edge) for edge in edges}
-    return sorted(run for run in runs if run[1] - run[0] >= _LEAST_WORDS)
+        opens = bool(_CONDITION.match(clause))
+        end = start + len(clause.split())
+        if opens or within:
+            found.update(range(start + opens, end))
+        within, start = (opens or within) and clause[-1] not in ",;:\u2013\u2014", end
+    return found
+
+
+def _windows(words: Sequence[str], edges: set[int], conditions: set[int], most: int) -> list[tuple[int, int]]:
+    """Runs of words that begin or end where a clause does, in order; none begins or ends within a condition."""
+    runs = {(edge, min(len(words), edge + most)) for edge in edges} | {(max(0, edge - most), edge) for edge in edges}
+    runs |= {(start, end) for start in edges for end in edges if end - start <= most}
+    trimmed = {(start, _trimmed(words, edges, end)) for start, end in runs if not conditions & {start, end}}
+    return sorted(run for run in trimmed if run[1] - run[0] >= _LEAST_WORDS)
+
+
+def _trimmed(words: Sequence[str], edges: set[int], end: int) -> int:
+    """The end of a run without the function words that it would break off at."""
+    while end not in edges and words[end - 1].casefold() in STOP_WORDS:
+        end -= 1
+    return end
+
+
+def _marked(words: Sequence[str], run: tuple[int, int]) -> str:
+    start, end = run
+    text = " ".join(words[start:end])
+    if end < len(words):
+        text = text.rstrip(",;: \u2013\u2014") + ELLIPSIS
+    return ELLIPSIS + text if start else text
 
 
 def _news(kind: cues.Kind, word: str) -> float:

@@ -8,6 +8,7 @@ import re
 from functools import cache, lru_cache
 from itertools import pairwise
 
+from rag_service.answers.omissions import changes_subject, drops_limit
 from rag_service.answers.placement import in_place
 from rag_service.answers.quantities import contained, quantities
 from rag_service.answers.words import names, negates, stem, terms, words
@@ -36,7 +37,6 @@ allegedly supposedly reportedly claimed alleged believed rumoured supposed
 """
 _KEPT = frozenset(_SAID_WITH_CARE.split())
 _POSSIBLE = frozenset(("may", "might", "could", "can", "possibly", "probably", "perhaps", "likely"))
-_CONDITIONS = frozenset(("if", "when", "whenever", "once", "at", "after", "above", "below", "where", "in", "with"))
 _BOUNDS = {
     "low": frozenset(("least", "minimum", "over", "above", "exceed", "exceeds", "exceeding", "exceeded", "more")),
     "high": frozenset(("most", "maximum", "under", "below", "less", "fewer", "within", "up")),
@@ -50,6 +50,7 @@ _NEGATIONS_ELSEWHERE = frozenset((*_NEGATIONS.split(), "nunca", "nadie", "senza"
 _ENDINGS = re.compile(r"(?:ations?|ing|ed|ment|ly|er|or|ion|s)$")
 _LEAST_STEM = 4
 _FIGURE_WORD = re.compile(r"\d")
+_COMMA = re.compile(r"([,;:](?=\s))")
 _ANAPHORIC = "it its they them their he him his she her this these"
 _OPENING_WORDS = 3
 _ANAPHORA = frozenset(_ANAPHORIC.split())
@@ -61,14 +62,18 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
         return False
     if not content(claim) <= content(evidence) and not _borrows(claim, evidence):
         return False
-    in_order = in_place(claim, evidence, around, _content_in_order, _same_polarity)
-    return in_order and keeps_meaning(claim, evidence)
+    if not in_place(claim, evidence, around, _content_in_order, _same_polarity):
+        return False
+    if not _keeps_meaning(claim, evidence) or _drops_limit(claim, evidence):
+        return False
+    return not changes_subject(claim, evidence, _content_in_order)
 
 
 def row_says(claim: str, row: str, columns: str, around: str = "") -> bool:
     """Whether a table row says `claim`; `columns` are the names of the columns in which the claim's figures stand."""
     in_order = _numbers(claim) == [number for number in _numbers(row) if number in _numbers(claim)]
-    return in_order and _has_all(claim, row, f"{around} {columns}") and keeps_meaning(claim, row)
+    has_all = in_order and _has_all(claim, row, f"{around} {columns}")
+    return has_all and _keeps_meaning(claim, row) and not _drops_limit(claim, row)
 
 
 def _numbers(text: str) -> list[str]:
@@ -84,12 +89,26 @@ def _has_all(claim: str, evidence: str, around: str) -> bool:
     return named and _names_whole(claim, evidence, around) and contained(claim, evidence, around)
 
 
-def keeps_meaning(claim: str, evidence: str) -> bool:
-    """Whether a claim in words of the evidence loses or adds no negation, opposite, condition, hedge or bound.
+def stands_alone(cut: str, sentence: str) -> bool:
+    """Whether words in a row of a sentence mean the same without the rest of it.
 
-    Of words that stand in a row in the evidence, no more needs to be asked.
+    A condition, range or bound counts that stands beside them: up to the second comma before them and after them.
     """
-    return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_conditions(claim, evidence)
+    beside = sentence
+    if found := re.search(re.escape(" ".join(cut.split())), sentence, re.I):
+        before, after = _COMMA.split(sentence[: found.start()])[-3:], _COMMA.split(sentence[found.end() :])[:3]
+        beside = "".join((*before, cut, *after))
+    return _keeps_meaning(cut, sentence) and not _drops_limit(cut, beside)
+
+
+def _keeps_meaning(claim: str, evidence: str) -> bool:
+    """Whether a claim in words of the evidence loses or adds no negation, opposite, hedge, or bound of a number."""
+    return _same_polarity(claim, evidence) and not _opposed(claim, evidence) and _keeps_hedges(claim, evidence)
+
+
+def _drops_limit(claim: str, evidence: str) -> bool:
+    bounded = frozenset(number for number, kinds in _bounds(evidence).items() if any(kinds))
+    return drops_limit(claim, evidence, bounded, _content_in_order)
 
 
 def content(text: str) -> set[str]:
@@ -170,14 +189,12 @@ def _opposed(claim: str, evidence: str) -> bool:
     return False
 
 
-def _keeps_conditions(claim: str, evidence: str) -> bool:
-    """Whether no condition, hedge or bound of the evidence is lost in the claim, and none is added."""
+def _keeps_hedges(claim: str, evidence: str) -> bool:
+    """Whether the claim loses no hedge of the evidence and no bound of a number that it has, and adds none."""
     said, meant = _lower(claim), _lower(evidence)
     if (meant & _KEPT) - said or (said & _KEPT) - meant:
         return False
     if meant & _POSSIBLE and not said & _POSSIBLE:
-        return False
-    if "if" in meant and not said & _CONDITIONS:
         return False
     bounds = _bounds(evidence)
     return all(bound in bounds.get(number, {bound}) for number, found in _bounds(claim).items() for bound in found)

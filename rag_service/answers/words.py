@@ -11,6 +11,8 @@ should so some such than that the their them then there these they this those th
 very was we were what when where which while who whom whose why will with would you your
 """
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
+ELLIPSIS = "\u2026"
+"""Stands at a side of a quotation where its sentence goes on."""
 _NEGATIONS = frozenset(("no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without"))
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
@@ -64,3 +66,8 @@ def negated(text: str) -> bool:
 def squeezed(text: str) -> str:
     """Case and white space evened out: how two texts are compared for being the same words."""
     return " ".join(text.split()).casefold()
+
+
+def unmarked_cut(text: str) -> str:
+    """The words of a quotation without the marks where its sentence goes on."""
+    return text.removeprefix(ELLIPSIS).removesuffix(ELLIPSIS)

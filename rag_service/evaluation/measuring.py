@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rag_service.answers import refusal
-from rag_service.answers.answerer import Answerer, Asked
+from rag_service.answers.answerer import Answer, Answerer, Asked
 from rag_service.evaluation import metrics
 from rag_service.evaluation.golden import Case
 from rag_service.index.calibration import Calibration
@@ -50,6 +50,8 @@ class Measured:
     """As it would be given, whether or not it was refused; without citation marks."""
     refused: bool
     sentences: int
+    supported: int
+    """How many of these sentences the passages that they cite support."""
     search_ms: float
     answer_ms: float
 
@@ -126,6 +128,7 @@ class Bench:
             answer=text,
             refused=chance < self.threshold,
             sentences=len(answer.sentences),
+            supported=supported(answer),
             search_ms=(searched - started) * 1e3,
             answer_ms=(ended - searched) * 1e3,
         )
@@ -150,6 +153,13 @@ class Bench:
 
 def _never(found: Found, manifest: Manifest) -> None:
     """Answers whatever was found: answers and refusals are measured apart."""
+
+
+def supported(answer: Answer) -> int:
+    """How many sentences of the answer the passages that they cite support."""
+    text_of = {source.number: f"{source.title} {source.text}" for source in answer.sources}
+    cited = [(s.text, " ".join(text_of[number] for number in s.citations)) for s in answer.sentences]
+    return sum(metrics.supported(*pair) for pair in cited)
 
 
 def reciprocal_rank_fusion(found: Sequence[Scored]) -> list[int]:
@@ -190,6 +200,8 @@ def summary(measured: Sequence[Measured]) -> dict[str, float]:
     found["answer.served_holds_gold"] = _mean(one.right and not one.refused for one in with_gold)
     found["answer.f1"] = _mean(metrics.f1(one.answer, one.case.answers) for one in with_gold)
     found["answer.exact_match"] = _mean(metrics.exact_match(one.answer, one.case.answers) for one in with_gold)
+    sentences = sum(one.sentences for one in measured)
+    found["answer.supported"] = sum(one.supported for one in measured) / sentences if sentences else float("nan")
     sure = [one.chance for one in answerable]
     off_corpus = [one.chance_without for one in answerable if one.chance_without is not None]
     on_topic = [one.chance for one in measured if not one.case.answerable]

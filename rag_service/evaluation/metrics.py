@@ -1,4 +1,4 @@
-"""Measures of retrieval, answers and refusal, per case, so that they can be compared in pairs."""
+"""Measures of retrieval, answers, support and refusal, per case, so that they can be compared in pairs."""
 
 import re
 import string
@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "\u2013\u2014\u2019\u2018\u201c\u201d", " "))
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "\u2013\u2014\u2019\u2018\u201c\u201d\u2026", " "))
+_WORD = re.compile(r"[\w'\u2019]+")
+_SMALL_WORDS = frozenset(
+    "a an and as at be been by for from has have in is it its of on or that the this to was were with".split()  # noqa: SIM905
+)
+_LEAST_WORDS_SAID = 0.8
 
 
 def ndcg(ranked: Sequence[str], relevant: Collection[str], depth: int = 10) -> float:
@@ -52,6 +57,17 @@ def f1(answer: str, gold: Sequence[str]) -> float:
 def _f1(found: list[str], wanted: list[str]) -> float:
     same = sum((Counter(found) & Counter(wanted)).values())
     return 2 * same / (len(found) + len(wanted)) if same else 0.0
+
+
+def supported(sentence: str, cited: str) -> bool:
+    """Whether the cited passages hold all figures and names of a sentence, and four fifths of its other words.
+
+    Reckoned apart from the code that grounds answers. A capital at the start of the sentence makes no name.
+    """
+    known = {word.casefold() for word in _WORD.findall(cited)}
+    said = [(at, word) for at, word in enumerate(_WORD.findall(sentence)) if word.casefold() not in _SMALL_WORDS]
+    exact = {word.casefold() for at, word in said if word[0].isdigit() or (at and word[0].isupper())}
+    return exact <= known and sum(word.casefold() in known for _, word in said) >= _LEAST_WORDS_SAID * len(said)
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:

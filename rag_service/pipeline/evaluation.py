@@ -48,6 +48,8 @@ class Evaluation:
     run_id: str
     generation: int | None
     """None: of passages that the golden set brought along."""
+    answer_model: str
+    """Whose answers were measured, and which model is served instead if another is."""
 
 
 def evaluate_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -114,7 +116,10 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
     encoder = CachingEncoder(shared(run.settings.embedder, run.settings.chunk_tokens), most_texts=200_000)
     answerer = Answerer(models.extractive(), encoder)
     scorer = reranker.load(run.settings.reranker)
-    about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": answerer.model.name}
+    # Another model may take minutes for one question: what it says is not measured here, and the report says so.
+    served = run.settings.answer_model
+    measured_model = answerer.model.name + ("" if served == "extractive" else f", not {served}, which is served")
+    about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": measured_model}
     about["reranker"] = scorer.version if scorer else reranker.NONE
     if chosen.passages is not None:
         with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
@@ -166,4 +171,4 @@ def _logged(
     name = f"{chosen.name} on generation {number}" if number else chosen.name
     run_id = report.log_run(run.settings.resolved_mlflow_uri, name, measured, about, refused_below, fitted)
     log.info("%d questions of %s measured: MLflow run %s", len(measured), chosen.name, run_id)
-    return Evaluation({k: round(v, 4) for k, v in summary(measured).items()}, run_id, number)
+    return Evaluation({k: round(v, 4) for k, v in summary(measured).items()}, run_id, number, about["answer_model"])

@@ -130,7 +130,10 @@ def test_weights_that_too_few_questions_speak_for_are_not_served(ready: Run, tmp
     assert published(ready).number == 2
 
 
-def test_the_documents_that_are_indexed_are_measured_and_the_report_is_logged(ready: Run, tmp_path: Path) -> None:
+def test_the_documents_that_are_indexed_are_measured_and_the_report_is_logged(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUVEE_ANSWER_MODEL", "transformers:elsewhere")
     asked = {"question": "When does the cellar museum open?", "answerable": True, "answers": ["first Sunday of March"]}
     cases = [asked | {"document": "visits/museum/museum.txt"}, asked | {"document": "visits/museum/elsewhere.txt"}]
     (tmp_path / "golden.json").write_text(json.dumps(cases))
@@ -141,6 +144,9 @@ def test_the_documents_that_are_indexed_are_measured_and_the_report_is_logged(re
     assert run.info.run_id in told
     assert (run.data.metrics["cases"], run.data.tags["generation"]) == (1, "2")
     assert run.data.metrics["bm25.hit_1"] == 1
+    assert run.data.metrics["answer.supported"] == 1
+    assert "extractive-4, not transformers:elsewhere, which is served" in told
+    assert run.data.tags["answer_model"] in told
     assert run.data.metrics["hybrid.hit_1"] == 0, "the weights in use rank the worst first"
     assert run.data.metrics["refusal.threshold"] == pytest.approx(published(ready).refusal_threshold)
 

@@ -1,6 +1,9 @@
 """The extractive model quotes the statements that answer best, within its limits."""
 
+import pytest
+
 from rag_service.answers.extractive import ExtractiveModel, shortened
+from rag_service.answers.grounding import check
 from tests.unit.rag_service.answers.conftest import CountingEncoder, MakeHit
 
 
@@ -32,7 +35,7 @@ def test_an_answer_never_has_more_words_than_allowed(encoder: CountingEncoder, h
 
         assert draft
         assert sum(len(text.split()) for text in draft) <= most
-        assert all(text in f"{long} Ada is here." for text in draft)
+        assert all(text.strip("\u2026") in f"{long} Ada is here." for text in draft)
 
 
 def test_a_long_sentence_is_cut_to_the_part_that_has_what_is_asked_for() -> None:
@@ -45,6 +48,57 @@ def test_a_long_sentence_is_cut_to_the_part_that_has_what_is_asked_for() -> None
 
     assert found is not None
     assert "May 18, 1756, England formally declared war on France" in found
+
+
+def test_a_cut_is_marked_where_words_are_missing_and_ends_in_no_comma() -> None:
+    text = (
+        "In the spring of that year, the monks of the abbey built the press of heavy oak, which was carried over the "
+        "river on two boats by forty men."
+    )
+
+    assert shortened("Who built the press of oak?", text, 13) == (
+        "\u2026the monks of the abbey built the press of heavy oak\u2026"
+    )
+    assert shortened("What was carried over the river on boats?", text, 12) == (
+        "\u2026which was carried over the river on two boats by forty men."
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        (
+            "Is smoking permitted on the estate?",
+            "Smoking by visitors is permitted on the estate after the harvest has been brought in, but in the barrel "
+            "hall it stays forbidden all year round for everybody.",
+        ),
+        (
+            "May visitors enter the barrel room?",
+            "Visitors may enter the barrel room when a member of the staff who knows the house and the way out of it "
+            "goes in before them.",
+        ),
+        (
+            "May visitors enter the barrel room?",
+            "Visitors may enter the barrel room and look at the press, unless the lamp beside the door of the hall is "
+            "red or the fans are running.",
+        ),
+    ],
+)
+def test_a_cut_loses_no_exception_and_no_condition(question: str, text: str) -> None:
+    assert all(shortened(question, text, most) is None for most in range(5, 20))
+
+
+def test_a_marked_cut_is_supported_by_the_whole_sentence(encoder: CountingEncoder, hit: MakeHit) -> None:
+    text = "In the spring of that year, the monks built the press of oak and iron, which was carried over the river."
+    passage = hit(f"Ada is here. {text}")
+
+    (found,) = check("?", ["\u2026the monks built the press of oak and iron\u2026"], [passage], encoder)
+
+    assert found.text == "\u2026the monks built the press of oak and iron\u2026"
+    assert encoder.encoded == []
+    ((span,),) = (proof.spans for proof in found.proofs)
+    assert passage.chunk.text[span.start : span.end] == text
+    assert not check("?", ["\u2026the monks built the press of oak and ir\u2026"], [passage], encoder)
 
 
 def test_what_would_mean_something_else_by_itself_is_not_cut_out() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from rag_service.answers.claims import Claim, claims
-from rag_service.answers.grounding import Grounded, Supported, check, mend
+from rag_service.answers.grounding import Grounded, Supported, check, mend, supported_by
 from tests.unit.rag_service.answers.conftest import AgreeingEncoder, CountingEncoder, MakeHit
 
 RED = (
@@ -210,6 +210,77 @@ def test_what_twists_the_passage_is_not_supported(
 )
 def test_the_same_in_other_words_survives(claim: str, passage: str, agreeing: AgreeingEncoder, hit: MakeHit) -> None:
     assert [s.ranks for s in kept([claim], agreeing, hit(passage))] == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("claim", "passage"),
+    [
+        ("Ada Brun built the press in 1756.", "Ada Brun's father built the press in 1756."),
+        ("The press was built in 1756.", "Ada Brun's press was built in 1756."),
+        ("Ada Brun leads the cellar.", "The assistant of Ada Brun leads the cellar."),
+        ("The visitors pay.", "Some of the visitors pay."),
+        ("The barrels leak.", "Three of the barrels leak."),
+        ("The cellar opens at ten.", "The house beside the cellar opens at ten."),
+        ("The alarm rang.", "The guard denied that the alarm rang."),
+        ("The alarm rang.", "The guard denied the alarm rang."),
+        ("The cellar pays.", "The court ruled that the cellar pays."),
+        ("Ada Brun opens a museum.", "Ada Brun plans to open a museum."),
+        ("The barrels were burnt in 1911.", "The order that the barrels be burnt in 1911 was withdrawn."),
+        ("Children enter free.", "Children under 12 enter free."),
+        ("Visitors enter free.", "Visitors with a badge enter free."),
+        ("Bottles are thrown away.", "Bottles that are cracked are thrown away."),
+        ("Wine is free.", "Wine is free for orders above 50 euros."),
+        ("The valve may be opened.", "The valve may be opened once the pressure is below 2 bar."),
+        ("Wine is free of charge.", "Wine is free of charge provided that you buy three bottles."),
+        ("Visitors may enter in March.", "Visitors may enter in March if the guide is there."),
+        (
+            "Visitors may enter the cellar.",
+            "Visitors may enter the cellar, and touch the barrels, if the guide is there.",
+        ),
+        ("The pump runs at night.", "The pump runs at night until the tank is full."),
+        ("Doors stay open.", "Doors stay open while the fans run."),
+        ("Smoking is permitted.", "Smoking is permitted after the harvest has been brought in."),
+        (
+            "Smoking is permitted on the estate.",
+            "Smoking is permitted on the estate, but in the hall it stays forbidden.",
+        ),
+        ("The tank is full.", "The pump stops when the tank is full."),
+        ("Dogs may enter.", "Dogs may enter as long as they are on a lead."),
+        ("Fermentation takes 5 days.", "Fermentation takes 5 to 12 days."),
+        ("Fermentation takes 12 days.", "Fermentation takes 5\u201312 days."),
+        ("A visit costs 30 euros.", "A visit costs between 30 and 50 euros."),
+    ],
+)
+def test_what_leaves_out_words_that_count_is_not_supported(
+    claim: str, passage: str, agreeing: AgreeingEncoder, hit: MakeHit
+) -> None:
+    assert supported_by(QUESTION, Claim(claim, ()), [hit(passage)], agreeing) is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "passage"),
+    [
+        ("The press was built in 1756.", "The press was built in 1756, according to the guide."),
+        ("The barrels were burnt.", "The barrels were finally burnt in 1911."),
+        ("The museum opened with three rooms.", "The museum opened in 1911 with three rooms."),
+        ("Ada Brun's father built the press.", "Ada Brun's father built the old press in 1756."),
+        ("The assistant of Ada Brun leads the cellar.", "Today the assistant of Ada Brun leads the whole cellar."),
+        ("Ada Brun leads the cellar.", "Ada Brun leads the cellar of Bern."),
+        ("The guard denied that the alarm rang.", "At noon the guard denied that the alarm rang."),
+        ("Children under 12 enter free.", "Children under 12 years always enter free."),
+        (
+            "The valve may be opened when the pressure is below 2 bar.",
+            "The valve may be opened once the pressure is below 2 bar.",
+        ),
+        ("Fermentation takes 5 to 12 days.", "As a rule fermentation takes 5 to 12 days."),
+        ("The harvest starts in August.", "The harvest usually starts in late August."),
+        ("The doors shut.", "At 3,000 ppm the doors shut and the fans run."),
+        ("Ada Brun leads the cellar.", "Ada Brun leads the cellar; the vineyard is shut if it rains."),
+        ("The barrels are rinsed with hot water.", "After the harvest the barrels are rinsed twice with hot water."),
+    ],
+)
+def test_what_only_says_less_is_supported(claim: str, passage: str, agreeing: AgreeingEncoder, hit: MakeHit) -> None:
+    assert supported_by(QUESTION, Claim(claim, ()), [hit(passage)], agreeing) is not None
 
 
 def test_facts_of_two_passages_are_not_put_together(agreeing: AgreeingEncoder, hit: MakeHit) -> None:

@@ -20,6 +20,15 @@ from tests.unit.rag_service.answers.conftest import AgreeingEncoder
 SAMPLE = Path(__file__).parents[4] / "data" / "sample" / "sources"
 # Of changed sentences, at most this share may pass; some changes change nothing, or make no sense.
 MOST_PASSING = 0.03
+# Parts without which the rest says something else: a condition, the head of what follows, one end of a range.
+LEFT_OUT = [
+    re.compile(pattern, re.I)
+    for pattern in (
+        r",? \b(?:if|when|once(?! a)|until|unless|while|but|although)\b[^,;:.]+(?=[,;:.])",
+        r"(?<=\bthe )[a-z]+ of (?:the )?",
+        r"(?<=\d)(?: to |[-\u2013])\d+(?:[.,]\d+)*",
+    )
+]
 
 
 def passages() -> list[str]:
@@ -53,6 +62,9 @@ def changes(sentence: str, passage: str, dice: random.Random) -> Iterator[tuple[
         yield "another name", replaced(sentence, dice.choice(names), dice.choice(strangers))
     if plain and unsaid:
         yield "another word", replaced(sentence, dice.choice(plain), dice.choice(unsaid))
+    parts = [part for pattern in LEFT_OUT for part in pattern.finditer(sentence)]
+    if parts:
+        yield "a part left out", replaced(sentence, dice.choice(parts), "")
     if verbs:
         verb = dice.choice(verbs)
         yield "a negation", replaced(sentence, verb, f"{verb.group()} not")
@@ -92,6 +104,7 @@ def test_every_sentence_supports_itself(outcomes: dict[str, list[tuple[bool, str
         "another name",
         "another word",
         "a negation",
+        "a part left out",
         "halves of two sentences",
     ],
 )

@@ -25,6 +25,23 @@ def test_an_answer_holds_a_gold_answer_by_whole_words_only() -> None:
     assert not metrics.holds("Anything", ["the"])
 
 
+@pytest.mark.parametrize(
+    ("sentence", "right"),
+    [
+        ("In hours of hard pressing monks built this press, 1756.", True),
+        ("In hours of hard pressing monks built this press, 1911.", False),
+        ("In hours of hard pressing monks built this press, Bert.", False),
+        ("1911: hours of hard pressing, monks built this press.", False),
+        ("Pressing took monks 9 hard hours.", True),
+        ("The press was burnt, sold, forgotten in 1756.", False),
+    ],
+)
+def test_a_sentence_is_supported_by_all_its_figures_and_names_and_most_of_its_words(sentence: str, right: bool) -> None:
+    cited = "Ada: monks built this press in 9 hours of hard pressing, 1756."
+
+    assert metrics.supported(sentence, cited) is right
+
+
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
     assert metrics.auroc([0.9, 0.4], [0.5, 0.1]) == pytest.approx(3 / 4)
     assert np.isnan(metrics.auroc([], [0.5]))

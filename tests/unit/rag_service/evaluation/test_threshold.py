@@ -5,7 +5,7 @@ import pytest
 
 from rag_service.evaluation import report, threshold
 from rag_service.evaluation.golden import NO_GROUP, Case
-from rag_service.evaluation.measuring import Measured
+from rag_service.evaluation.measuring import SYSTEMS, Measured, summary
 from rag_service.evaluation.trial import halves, losses
 
 
@@ -19,7 +19,7 @@ def unanswerable(chance: float, refused: bool = False) -> Measured:
 
 
 def measured(case: Case, chance: float, without: float | None, answer: str, refused: bool) -> Measured:
-    return Measured(case, {"hybrid": ["p"]}, chance, without, answer, refused, 1, 1.0, 1.0)
+    return Measured(case, {system: ["p"] for system in SYSTEMS}, chance, without, answer, refused, 2, 1, 1.0, 1.0)
 
 
 CASES = [
@@ -40,6 +40,10 @@ def test_a_point_of_the_curve_counts_every_question_of_the_three_kinds() -> None
     curve = threshold.curve(CASES)
     assert curve.risk[np.searchsorted(curve.coverage, 0.4 - 1e-9)] == pytest.approx(1 / 4)
     assert curve.coverage[-1] == 1.0 and curve.risk[-1] == pytest.approx(7 / 10)
+
+
+def test_support_is_the_share_of_all_sentences_that_were_drafted() -> None:
+    assert summary(CASES)["answer.supported"] == 6 / 12
 
 
 @pytest.mark.parametrize(("least_kept", "chosen"), [(1.0, 0.3), (0.75, 0.4), (0.5, 0.7), (0.01, 0.7)])
