@@ -14,6 +14,8 @@ from cuvee.settings import Settings
 
 # Workers of pytest-xdist inherit a width, which rich would keep; a test that reads a table sets its own.
 os.environ.pop("COLUMNS", None)
+# As in every process of the stack.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(scope="session")
