@@ -20,7 +20,7 @@ _TO_THE_MODEL = re.compile(
     re.I,
 )
 # A cut leaves out the comma that it ends at.
-_WORD_ENDS = r"(?=[,;:]?(?:\s|\Z))"
+_WORD_ENDS = re.compile(r"[,;:]?(?:\s|\Z)")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Piece:
     def has(self, words: str) -> bool:
         """Whether it is a sentence with these very words in a row, which mean the same without the rest of it."""
         quoted = unmarked_cut(words)
-        stands = re.search(rf"(?<!\S){re.escape(squeezed(quoted))}{_WORD_ENDS}", squeezed(self.text))
-        return bool(stands) and CELL not in self.text and stands_alone(quoted, self.text)
+        stands = _in_a_row(_squeezed(quoted), _squeezed(self.text))
+        return stands and CELL not in self.text and stands_alone(quoted, self.text)
 
     def says(self, claim: str) -> bool:
         cells = self.text.split(CELL)
@@ -129,7 +129,17 @@ def _occurrences(line: str, passage: str) -> Iterator[Span]:
         yield Span(match.start(), match.end())
 
 
-_squeezed = lru_cache(maxsize=256)(squeezed)
+def _in_a_row(quoted: str, text: str) -> bool:
+    """Whether `quoted` stands in `text` as whole words."""
+    at = text.find(quoted)
+    while at >= 0:
+        if (not at or text[at - 1] == " ") and _WORD_ENDS.match(text, at + len(quoted)):
+            return True
+        at = text.find(quoted, at + 1)
+    return False
+
+
+_squeezed = lru_cache(maxsize=1024)(squeezed)
 _spans = lru_cache(maxsize=256)(sentences.split)
 
 

@@ -23,6 +23,7 @@ _CONDITIONAL = frozenset(
 _CONDITIONAL_PAIRS = frozenset((("as", "long"), ("so", "long"), ("in", "case")))
 _CONCESSIVE = frozenset(("but", "although", "though", "whereas", "except"))
 _BEFORE_AFTER = frozenset(("before", "after"))
+_OPENS_CLAUSE = _CONDITIONAL | _CONCESSIVE | _BEFORE_AFTER
 _SAYS_WHEN = _CONDITIONAL | _BEFORE_AFTER | {"as", "above", "below", "over", "under", "upon", "where"}
 _AUXILIARY = frozenset(
     ("is", "are", "was", "were", "has", "have", "had", "does", "do", "did", "will", "can", "may", "must")
@@ -95,9 +96,10 @@ def _read(claim: str, evidence: str, content: Content) -> list[_Word]:
     said = {word.casefold() for word in words(claim)}
     forms, numbers = set(content(claim)), {quantity.number for quantity in quantities(claim)}
     read: list[_Word] = []
+    measured = quantities(evidence)
     for match in _TOKEN.finditer(evidence):
         text = match.group().casefold()
-        number = next((q.number for q in quantities(evidence) if q.start <= match.start() < q.end), None)
+        number = next((q.number for q in measured if q.start <= match.start() < q.end), None) if measured else None
         own = set(content(text))
         kept = number in numbers if number else text in said or (bool(own) and own <= forms)
         plain = text in STOP_WORDS and not (match.start() and match.group()[0].isupper())  # "May" is a month
@@ -131,9 +133,12 @@ def _halves_a_range(claim: str, evidence: str) -> bool:
 def _drops_condition(part: Sequence[_Word], said: set[str]) -> bool:
     """Whether "the valve may be opened [once the pressure is low]", or "the pressure is low" alone as if it were so."""
     for at, word in enumerate(part):
+        pair = at > 0 and (part[at - 1].text, word.text) in _CONDITIONAL_PAIRS
+        if not pair and word.text not in _OPENS_CLAUSE:
+            continue
         clause = list(takewhile(lambda one: one.text[0].isalnum() and one.text not in _CONDITIONAL, part[at + 1 :]))
         conditional = word.text in _CONDITIONAL or (word.text in _BEFORE_AFTER and _has_verb(clause))
-        conditional = conditional or (at > 0 and (part[at - 1].text, word.text) in _CONDITIONAL_PAIRS)
+        conditional = conditional or pair
         telling = [one for one in clause if one.tells]
         if not telling or not (conditional or word.text in _CONCESSIVE):
             continue

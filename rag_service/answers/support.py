@@ -95,8 +95,10 @@ def stands_alone(cut: str, sentence: str) -> bool:
     A condition, range or bound counts that stands beside them: up to the second comma before them and after them.
     """
     beside = sentence
-    if found := re.search(re.escape(" ".join(cut.split())), sentence, re.I):
-        before, after = _COMMA.split(sentence[: found.start()])[-3:], _COMMA.split(sentence[found.end() :])[:3]
+    words_in_a_row = " ".join(cut.split())
+    if (at := sentence.lower().find(words_in_a_row.lower())) >= 0:
+        end = at + len(words_in_a_row)
+        before, after = _COMMA.split(sentence[:at])[-3:], _COMMA.split(sentence[end:])[:3]
         beside = "".join((*before, cut, *after))
     return _keeps_meaning(cut, sentence) and not _drops_limit(cut, beside)
 
