@@ -52,7 +52,14 @@ def housekeeping():
 
         return pipeline.reclaim_objects()
 
+    @task(multiple_outputs=True, doc_md="Remove what old runs of `train_wine` left in `data/batches`.")
+    def reclaim_wine_runs():
+        from ml_service import pipeline
+
+        return pipeline.reclaim_runs()
+
     forget_deleted() >> reclaim_index() >> reclaim_objects()
+    reclaim_wine_runs()
 
 
 housekeeping()

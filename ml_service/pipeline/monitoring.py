@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cuvee.errors import IntegrityError
 from cuvee.settings import Settings
-from ml_service.pipeline.run import Receipt, work_dir
+from ml_service.pipeline.run import OBSERVED, Receipt, work_dir
 from ml_service.wine import MODEL_NAME
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def collect_observations(run_key: str, settings: Settings | None = None) -> Rece
     from ml_service import observations
 
     settings = settings or Settings.load()
-    target = settings.batches_dir / "wine-observed" / work_dir(settings, run_key).name / "observed.parquet"
+    target = settings.batches_dir / OBSERVED / work_dir(settings, run_key).name / "observed.parquet"
     engine = connect(settings.resolved_database_url)
     try:
         with engine.connect() as connection:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 Receipt = dict[str, Any]
 """Small and JSON; what is heavy stays in Parquet, MLflow and PostgreSQL."""
+RUNS, OBSERVED = "wine", "wine-observed"
+"""Among the batches: the folders of what runs make, and of the observed wines that they take."""
 
 
 def work_dir(settings: Settings, run_key: str) -> Path:
     """Spark takes no ':' in a path; the hash keeps apart what the cleaning makes equal."""
     cleaned = re.sub(r"[^A-Za-z0-9-]+", "-", run_key).strip("-")[:80]
-    return settings.batches_dir / "wine" / f"{cleaned}-{hashlib.sha256(run_key.encode()).hexdigest()[:8]}"
+    return settings.batches_dir / RUNS / f"{cleaned}-{hashlib.sha256(run_key.encode()).hexdigest()[:8]}"
 
 
 def features_of(features: Receipt) -> "Dataset":

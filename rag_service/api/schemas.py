@@ -102,7 +102,10 @@ class SentenceOut(BaseModel):
     citations: list[int]
     quotes: Annotated[
         list[int],
-        Field(description="For each citation which quote of its source says it, from 0; empty in old answers"),
+        Field(
+            description="For each citation which quote of its source says it, from 0; empty in old answers, and of a "
+            "source that is deleted no quote is left"
+        ),
     ] = []
 
 

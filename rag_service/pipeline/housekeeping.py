@@ -21,9 +21,6 @@ from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WINE_RUN = timedelta(days=7)
-"""A run of `train_wine` may wait for a person and ends after six days."""
-
 
 def forget_deleted(settings: Settings | None = None) -> dict[str, Any]:
     """Fold the index if the published generation's files still hold text of documents deleted before the soak."""
@@ -39,20 +36,12 @@ def forget_deleted(settings: Settings | None = None) -> dict[str, Any]:
 
 
 def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:
-    """Remove generations and batches that are older than the soak, and segments that nothing refers to.
-
-    Also those of wine: one DAG keeps the house of both services.
-    """
+    """Remove generations and batches that are older than the soak, and segments that nothing refers to."""
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
         gone = reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept, _soak(run))
-    soak, wine_soak = _soak(run), max(_soak(run), _LONGEST_WINE_RUN)
-    batches = [
-        folder
-        for kind, kept in {"documents": soak, "wine": wine_soak, "wine-observed": wine_soak}.items()
-        for folder in (run.settings.batches_dir / kind).glob("*")
-        if folder.stat().st_mtime < time.time() - kept.total_seconds()
-    ]
+    before = time.time() - _soak(run).total_seconds()
+    batches = [f for f in run.settings.batches_dir.glob("documents/*") if f.stat().st_mtime < before]
     for folder in batches:
         shutil.rmtree(folder)
     log.info("reclaimed generations %s and %d batches", gone, len(batches))

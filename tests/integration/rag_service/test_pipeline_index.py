@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -354,29 +353,3 @@ def test_upkeep_killed_anywhere_and_run_again_leaves_the_living_served(engine: s
     assert texts(engine, keeping) == ["The code of the gate is 8020.", "The tank is empty."]
     named = {s.id for f in (keeping.index_dir / "generations").iterdir() for s in read_manifest(f).segments}
     assert {folder.name for folder in (keeping.index_dir / "segments").iterdir()} == named
-
-
-def test_housekeeping_removes_batches_of_both_services_but_none_of_a_run_that_may_wait_for_a_person(
-    engine: sa.Engine, settings: Settings
-) -> None:
-    ages = {"documents/old": 4, "documents/new": 2, "wine/old": 8, "wine/asking": 6, "wine-observed/old": 8}
-    for name, days in {**ages, "wine-observed/asking": 6}.items():
-        folder = settings.batches_dir / name
-        (folder / "features").mkdir(parents=True)
-        (folder / "features" / "part.parquet").write_bytes(b"")
-        os.utime(folder, (0, time.time() - days * 86_400))
-
-    receipt = pipeline.reclaim_index(settings)
-
-    left = {str(folder.relative_to(settings.batches_dir)) for folder in settings.batches_dir.glob("*/*")}
-    assert (receipt["batches"], left) == (3, {"documents/new", "wine/asking", "wine-observed/asking"})
-
-
-def test_a_longer_soak_also_keeps_the_batches_of_wine_runs(engine: sa.Engine, settings: Settings) -> None:
-    folder = settings.batches_dir / "wine" / "old"
-    folder.mkdir(parents=True)
-    os.utime(folder, (0, time.time() - 8 * 86_400))
-
-    assert pipeline.reclaim_index(settings.model_copy(update={"soak_hours": 240.0}))["batches"] == 0
-    assert pipeline.reclaim_index(settings)["batches"] == 1
-    assert not folder.exists()
