@@ -110,7 +110,7 @@ def prepare(
 
     Errors of the store are raised: they are not the document's, and the task tries again.
     """
-    place = {name: document[name] for name in ("document_id", "landed_at", "topic", "segment", "uri", "source")}
+    place = _place(document)
     try:
         readers.check_bytes(document["size_bytes"], preparation.limits)
         content = store.read(document["sha256"])
@@ -139,6 +139,16 @@ def prepare(
     }
     chunks = [place | about | asdict(p) | {"chunk_id": f"{document['document_id']}:{p.ordinal}"} for p in passages]
     return [place | outcome, *chunks]
+
+
+def failed(document: Mapping[Any, Any], error: str) -> tuple[Any, ...]:
+    """Row of PREPARED for a document that no worker could say anything of."""
+    row = _place(document) | {"error": error}
+    return tuple(row.get(name) for name in _COLUMNS)
+
+
+def _place(document: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in ("document_id", "landed_at", "topic", "segment", "uri", "source")}
 
 
 class _ReaderError(Exception):

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from cuvee.errors import NotReadyError
+from cuvee.errors import NotReadyError, ProcessDiedError
 
 _SESSIONS = uuid.UUID("5b0ac1d4-6f5e-4a51-9d1c-d0dec0de1590")
 # One is used up by each day without a job, so these last for years of a server that is never restarted.
 _MOST_TRIES = 1_000
+_DEATHS = ("Python worker exited unexpectedly", "ExecutorLostFailure")
 
 
 @contextmanager
@@ -31,6 +32,21 @@ def attached(url: str) -> Iterator[SparkSession]:
         yield session
     finally:
         session.client.close()  # left to the interpreter's exit, this hangs
+
+
+@contextmanager
+def deaths_told() -> Iterator[None]:
+    """Tell deaths from other failures of a job.
+
+    Raises:
+        ProcessDiedError: a job in the body failed because a Python worker, or the executor that it ran in, ended.
+    """
+    try:
+        yield
+    except PySparkException as error:
+        if any(death in str(error) for death in _DEATHS):
+            raise ProcessDiedError(f"A Python worker of Spark died at its work; see Spark's log: {error}") from error
+        raise
 
 
 def _first_alive(url: str) -> SparkSession:

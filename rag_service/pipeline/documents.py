@@ -3,12 +3,14 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from cuvee.errors import ProcessDiedError
 from cuvee.settings import Settings
 from rag_service.documents import landing, ledger
 from rag_service.documents.batches import NOTHING_NEW, Batch, batch_id
+from rag_service.documents.ledger import Landed
 from rag_service.documents.readers import ReadLimits
 from rag_service.pipeline.run import Run
 from rag_service.sources.folder import list_settled
@@ -17,6 +19,12 @@ log = logging.getLogger(__name__)
 
 _CHUNKS_PER_PARTITION = 32
 _MOST_PARTITIONS = 64
+_MOST_DEADLY = 10
+"""Of one batch; more than that are not the documents' doing."""
+_DEADLY = (
+    "Reading the document ended the process that read it, twice: it took too much memory, or a library failed. Split "
+    "it, or convert it to another format. Spark's log has the details."
+)
 
 
 def land_documents(settings: Settings | None = None) -> dict[str, int]:
@@ -64,17 +72,65 @@ def embed_chunks(batch: dict[str, Any], settings: Settings | None = None) -> dic
     return {"batch_id": part.id, "chunks": chunks, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _prepare(run: Run, waiting: Sequence[ledger.Landed], folder: str) -> None:
+def _prepare(run: Run, waiting: Sequence[Landed], folder: str) -> None:
     from spark_jobs import documents
-    from spark_jobs.session import attached
+    from spark_jobs.session import attached, deaths_told
 
     settings = run.settings
     limits = ReadLimits(settings.max_document_bytes, settings.max_document_chars)
     preparation = documents.Preparation(
         settings.resolved_objects_url, settings.embedder, run.rule, limits, settings.read_timeout_seconds
     )
-    largest_first = sorted(waiting, key=lambda document: (-document.size_bytes, document.document_id))
-    rows = [
+    with attached(settings.resolved_spark_url) as spark:
+
+        def prepare(some: Sequence[Landed]) -> None:
+            landed = spark.createDataFrame(_landed_rows(some), documents.LANDED)
+            prepared = documents.transform(landed, preparation, _partitions(len(some), 1))
+            with deaths_told():
+                prepared.write.mode("append").parquet(folder)
+
+        deadly = _reading_apart(waiting, prepare)
+        if deadly:
+            rows = [documents.failed(vars(document), _DEADLY) for document in deadly]
+            spark.createDataFrame(rows, documents.PREPARED).write.mode("append").parquet(folder)
+
+
+def _reading_apart(waiting: Sequence[Landed], prepare: Callable[[Sequence[Landed]], None]) -> list[Landed]:
+    """Prepare all, in halves where a worker dies over them; returns those that it dies over twice, each alone.
+
+    Raises:
+        ProcessDiedError: a worker dies over every one of several documents, or over many: it is not their doing.
+    """
+    deadly: list[Landed] = []
+    parts = [list(waiting)]
+    while parts:
+        part = parts.pop()
+        try:
+            prepare(part)
+        except ProcessDiedError as error:
+            log.warning("a worker died while it read %d of %d documents: %s", len(part), len(waiting), error)
+            if len(part) > 1:
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            elif not _survived(part, prepare):
+                deadly += part
+                if len(deadly) == min(len(waiting), _MOST_DEADLY) > 1:
+                    raise
+    return deadly
+
+
+def _survived(part: Sequence[Landed], prepare: Callable[[Sequence[Landed]], None]) -> bool:
+    """Whether all goes well this time; the system may have been out of memory for another's sake."""
+    try:
+        prepare(part)
+    except ProcessDiedError:
+        return False
+    return True
+
+
+def _landed_rows(documents: Sequence[Landed]) -> list[tuple[Any, ...]]:
+    largest_first = sorted(documents, key=lambda document: (-document.size_bytes, document.document_id))
+    return [
         (
             d.document_id,
             d.topic,
@@ -89,9 +145,6 @@ def _prepare(run: Run, waiting: Sequence[ledger.Landed], folder: str) -> None:
         )
         for slot, d in enumerate(largest_first)
     ]
-    with attached(settings.resolved_spark_url) as spark:
-        landed = spark.createDataFrame(rows, documents.LANDED)
-        documents.transform(landed, preparation, _partitions(len(rows), 1)).write.parquet(folder)
 
 
 def _embed(run: Run, part: Batch, chunks: int, folder: str) -> None:
