@@ -81,11 +81,13 @@ def _calibration(coverage: Mapping[float, float]) -> "Figure":
 
 
 def _importance(model: Any, inputs: pd.DataFrame, truth: Floats) -> "Figure":
+    from joblib import parallel_config
     from sklearn.inspection import permutation_importance
 
-    found = permutation_importance(
-        model, inputs, truth, scoring="neg_root_mean_squared_error", n_repeats=3, random_state=0
-    )
+    with parallel_config("threading", n_jobs=-1):  # processes would import everything again
+        found = permutation_importance(
+            model, inputs, truth, scoring="neg_root_mean_squared_error", n_repeats=3, random_state=0
+        )
     order = np.argsort(found.importances_mean)
     figure, axes = _figure("Permutation importance (test wines)", "RMSE lost when shuffled, quality points", "")
     axes.barh(inputs.columns[order], found.importances_mean[order], xerr=found.importances_std[order])
