@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from rag_service.answers import cues
 from rag_service.answers.candidates import Candidate, candidates
+from rag_service.answers.omissions import CONDITION_OR_EXCEPTION
 from rag_service.answers.support import stands_alone
 from rag_service.answers.words import ELLIPSIS, STOP_WORDS, squeezed, unmarked_cut
 from rag_service.documents.cleaning import CELL
@@ -19,7 +20,7 @@ _LEAST_WORDS = 5
 _NEAR_DUPLICATE = 0.8
 _WIDEST_GAP = 4.0
 """A statement that scores so much less than the best one is not worth reading."""
-_CONDITIONS = "if|when|once|unless|until|while|provided|except|but|although|though"
+_CONDITIONS = "|".join(sorted(CONDITION_OR_EXCEPTION))
 _CLAUSE = re.compile(
     r"(?<=[,;:\u2013\u2014])\s+"
     rf"|\s+(?=(?:and|which|who|whose|where|because|after|before|{_CONDITIONS})\s)"
@@ -32,7 +33,7 @@ _WHOLE = 0.07
 class ExtractiveModel:
     """Takes statements in the order of their scores until the answer is long enough."""
 
-    name = "extractive-4"
+    name = "extractive-5"
 
     def __init__(self, most_words: int = MOST_WORDS) -> None:
         self._most_words = most_words

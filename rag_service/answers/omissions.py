@@ -23,7 +23,8 @@ _CONDITIONAL = frozenset(
 _CONDITIONAL_PAIRS = frozenset((("as", "long"), ("so", "long"), ("in", "case")))
 _CONCESSIVE = frozenset(("but", "although", "though", "whereas", "except"))
 _BEFORE_AFTER = frozenset(("before", "after"))
-_OPENS_CLAUSE = _CONDITIONAL | _CONCESSIVE | _BEFORE_AFTER
+CONDITION_OR_EXCEPTION = _CONDITIONAL | _CONCESSIVE
+_OPENS_CLAUSE = CONDITION_OR_EXCEPTION | _BEFORE_AFTER
 _SAYS_WHEN = _CONDITIONAL | _BEFORE_AFTER | {"as", "above", "below", "over", "under", "upon", "where"}
 _AUXILIARY = frozenset(
     ("is", "are", "was", "were", "has", "have", "had", "does", "do", "did", "will", "can", "may", "must")
@@ -38,7 +39,8 @@ _OPENS_ANOTHER = _PREPOSITIONS | _BEFORE_AFTER | _CONDITIONAL | _ARTICLES | {"an
 _SOME = frozenset(("some", "few", "most", "many", "any", "none", "half", "part", "one"))
 _UNREAL = re.compile(
     r"den(?:y|ie[sd]|ial)|refus|reject|withdr|cancel|revok|repeal|postpon|abandon|overturn|plan(?:s|ned)?$|intend|propos"
-    r"|attempt|tr(?:y|ie[sd])$|fail|claim|alleg|pretend|doubt|rumour|myth|suppos|believ",
+    r"|attempt|tr(?:y|ie[sd])$|fail|claim|alleg|pretend|doubt|rumour|myth|suppos|believ|want|wish|urg(?:e[sd]?|ing)$|ask"
+    r"|demand|advis|recommend|expect|hop(?:e[sd]?|ing)$",
     re.I,
 )
 _FRAGMENT_WORDS = 3
@@ -79,6 +81,7 @@ def drops_limit(claim: str, evidence: str, bounded: frozenset[str], content: Con
         _halves_a_range(claim, evidence)
         or any(_drops_condition(part, said) for part in _parts(read, ";|"))
         or any(_drops_word(part, bounded) for part in _parts(read, _MARKS))
+        or _drops_word(list(takewhile(lambda one: one.text not in _MARKS, read)), frozenset())
     )
 
 
@@ -87,7 +90,8 @@ def changes_subject(claim: str, evidence: str, content: Content) -> bool:
 
     Args: as for `drops_limit`.
     """
-    fragment = len(words(claim)) <= _FRAGMENT_WORDS
+    said = len(words(claim))
+    fragment = said < _FRAGMENT_WORDS or (said == _FRAGMENT_WORDS and bool(quantities(claim)))
     parts = _parts(_read(claim, evidence, content), _MARKS)
     return any(_drops_head(part, fragment) or _drops_narrowing(part) for part in parts)
 

@@ -42,6 +42,13 @@ _BOUNDS = {
     "high": frozenset(("most", "maximum", "under", "below", "less", "fewer", "within", "up")),
 }
 _WORDS_BEFORE_NUMBER = 3
+_WISHED = re.compile(
+    r"\b(?:would|should|must|shall|ought to)(?: not)?(?: have)?\b|\b(?:could|might)(?: not)? have\b"
+    r"|\b(?:is|are|was|were)(?: not)? to (?:be|have)\b",
+    re.I,
+)
+_HAS_TO = re.compile(r"\b(?:ha[sd]|have|needs?) to\b", re.I)
+_FACTUAL = frozenset(("is", "are", "was", "were", "has", "have", "had"))
 # Passages may be in other languages: their words for "not" that are no words of English.
 _NEGATIONS = (
     "nicht kein keine keinen keiner keines keinem nie niemals niemand ohne ne pas jamais aucun aucune sans rien"
@@ -64,7 +71,7 @@ def says(claim: str, evidence: str, around: str = "") -> bool:
         return False
     if not in_place(claim, evidence, around, _content_in_order, _same_polarity):
         return False
-    if not _keeps_meaning(claim, evidence) or _drops_limit(claim, evidence):
+    if not _keeps_meaning(claim, evidence) or _drops_limit(claim, evidence) or _makes_fact(claim, evidence):
         return False
     return not changes_subject(claim, evidence, _content_in_order)
 
@@ -200,6 +207,14 @@ def _keeps_hedges(claim: str, evidence: str) -> bool:
         return False
     bounds = _bounds(evidence)
     return all(bound in bounds.get(number, {bound}) for number, found in _bounds(claim).items() for bound in found)
+
+
+def _makes_fact(claim: str, evidence: str) -> bool:
+    """Whether the claim says that something is or was so, where the evidence only says that it should or would be."""
+    wished = _WISHED.search(evidence)
+    if not wished or _WISHED.search(claim) or _HAS_TO.search(claim) or _POSSIBLE & _lower(claim):
+        return False
+    return "have" in wished.group() or bool(_FACTUAL & _lower(claim))
 
 
 def _bounds(text: str) -> dict[str, set[str]]:

@@ -58,7 +58,7 @@ def test_versions_and_timings_come_with_every_answer(client: TestClient) -> None
 
     assert answer["versions"]["generation"] == 1
     assert answer["versions"]["embedder"].startswith("all-MiniLM-L6-v2@53aa5117")
-    assert answer["versions"]["answer_model"] == "extractive-4"
+    assert answer["versions"]["answer_model"] == "extractive-5"
     assert set(answer["timings_ms"]) == {"embed", "search", "answer", "total"}
 
 
@@ -147,7 +147,7 @@ def test_readiness_names_what_is_served(client: TestClient, library: Library) ->
         "documents": len(LIBRARY),
         "chunks": len(library.passages),
         "embedder": shared("all-MiniLM-L6-v2", 240).version,
-        "answer_model": "extractive-4",
+        "answer_model": "extractive-5",
         "reranker": None,
         "problem": None,
     }

@@ -145,7 +145,7 @@ def test_the_documents_that_are_indexed_are_measured_and_the_report_is_logged(
     assert (run.data.metrics["cases"], run.data.tags["generation"]) == (1, "2")
     assert run.data.metrics["bm25.hit_1"] == 1
     assert run.data.metrics["answer.supported"] == 1
-    assert "extractive-4, not transformers:elsewhere, which is served" in told
+    assert "extractive-5, not transformers:elsewhere, which is served" in told
     assert run.data.tags["answer_model"] in told
     assert run.data.metrics["hybrid.hit_1"] == 0, "the weights in use rank the worst first"
     assert run.data.metrics["refusal.threshold"] == pytest.approx(published(ready).refusal_threshold)

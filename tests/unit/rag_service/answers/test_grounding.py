@@ -249,6 +249,14 @@ def test_the_same_in_other_words_survives(claim: str, passage: str, agreeing: Ag
         ("Fermentation takes 5 days.", "Fermentation takes 5 to 12 days."),
         ("Fermentation takes 12 days.", "Fermentation takes 5\u201312 days."),
         ("A visit costs 30 euros.", "A visit costs between 30 and 50 euros."),
+        ("Ada Brun resigned.", "According to a rumour, Ada Brun resigned."),
+        ("Ada Brun resigned.", "The deputy for Ada Brun resigned."),
+        ("Ada Brun resigned.", "Critics urged Ada Brun to resign."),
+        ("Ada Brun resigned.", "Had the board agreed, Ada Brun would have resigned."),
+        ("The press was repaired.", "The press should have been repaired."),
+        ("The press was repaired.", "The press is to be repaired."),
+        ("The valve is closed.", "The valve should be closed."),
+        ("The fans are running.", "The fans must be running."),
     ],
 )
 def test_what_leaves_out_words_that_count_is_not_supported(
@@ -277,6 +285,11 @@ def test_what_leaves_out_words_that_count_is_not_supported(
         ("The doors shut.", "At 3,000 ppm the doors shut and the fans run."),
         ("Ada Brun leads the cellar.", "Ada Brun leads the cellar; the vineyard is shut if it rains."),
         ("The barrels are rinsed with hot water.", "After the harvest the barrels are rinsed twice with hot water."),
+        ("Close the valve.", "The valve should be closed."),
+        ("The valve has to be closed.", "The valve must be closed."),
+        ("The press would have been repaired.", "In March the press would have been repaired."),
+        ("The press is to be repaired.", "The press is to be repaired in March."),
+        ("The cellar opened in 1911.", "According to the chronicle, the cellar opened in 1911."),
     ],
 )
 def test_what_only_says_less_is_supported(claim: str, passage: str, agreeing: AgreeingEncoder, hit: MakeHit) -> None:
