@@ -82,6 +82,8 @@ def _wanted(body: dict[str, Any]) -> list[tuple[str, bool]]:
     """Names of the outputs that are asked for, and whether each is to be binary."""
     everything = bool((body.get("parameters") or {}).get("binary_data_output"))
     asked = body.get("outputs") or [{"name": name} for name in _OUTPUT_NAMES]
+    if len({one["name"] for one in asked}) < len(asked):
+        raise ValueError("an output that is asked for twice")
     return [(one["name"], bool((one.get("parameters") or {}).get("binary_data", everything))) for one in asked]
 
 

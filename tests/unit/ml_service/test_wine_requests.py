@@ -81,6 +81,7 @@ def test_what_is_no_measurement_is_refused(value: object) -> None:
         {"inputs": [*MATRIX, {"name": "ph", "datatype": "FP64", "shape": [1, 1], "data": [3]}]},
         {"outputs": "quality"},
         {"outputs": [{"name": "grade"}]},
+        {"outputs": [{"name": "quality"}, {"name": "low"}, {"name": "quality"}]},
         {"outputs": [{"name": "quality", "parameters": "binary"}]},
         {"parameters": "binary"},
         {"id": 7},
