@@ -102,14 +102,14 @@ class Answerer:
     ) -> Generator[Token, None, tuple[Grounded, str]]:
         """Pieces of the draft; returns what of it is grounded, and why nothing is where that is so."""
         if not isinstance(self.model, GenerativeModel):
-            draft = self.model.draft(query, hits)
-            yield from map(Token, _spaced(draft))
+            draft = self.model.quotations(query, hits)
+            yield from map(Token, _spaced([quotation.text for quotation in draft]))
             return Grounded(tuple(grounding.check(query, draft, hits, self.encoder)), "kept"), _NO_SUPPORT
         text, finished = yield from _collected(self.model.stream(question, hits, history))
         written = claims(text, finished, len(hits))
         if self.model.may_decline and declined(written):
             return Grounded((), "kept"), _DECLINED
-        quotations = partial(models.extractive().draft, query, hits)
+        quotations = partial(models.extractive().quotations, query, hits)
         grounded = grounding.mend(query, written, hits, self.encoder, quotations, trusted=self.model.may_decline)
         return grounded, _NO_SUPPORT
 

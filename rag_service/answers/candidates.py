@@ -40,7 +40,9 @@ def candidates(question: str, hits: Sequence[Hit]) -> list[Candidate]:
             if answers_kind(kind, question, statement.text):
                 score += getattr(weights, kind)
             same, words = _compared(statement.text)
-            found.setdefault(same, Candidate(rank, position, statement, match, score, words))
+            known = found.get(same)
+            if known is None or score > known.score:
+                found[same] = Candidate(rank, position, statement, match, score, words)
     return sorted(found.values(), key=lambda one: (-one.score, one.rank, one.position))
 
 

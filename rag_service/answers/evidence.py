@@ -32,6 +32,21 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Quotation:
+    """Words of a passage as an answer quotes them, and where they were taken from, where that is known."""
+
+    text: str
+    rank: int | None = None
+    """Of the passage, from 0."""
+    span: Span | None = None
+    """Of the sentence or row that they are of."""
+
+    def within(self, rank: int) -> Span | None:
+        """Its place in the passage of this rank, if it is of that one."""
+        return self.span if self.rank == rank else None
+
+
+@dataclass(frozen=True)
 class Piece:
     """One sentence or table row of a passage."""
 
@@ -98,23 +113,43 @@ def speaking(passage: str) -> list[Span]:
     return found
 
 
-def verbatim(passage: str, text: str) -> tuple[Span, ...]:
+def verbatim(passage: str, text: str, place: Span | None = None) -> tuple[Span, ...]:
     """Where the passage has these very words as whole sentences; of several lines (a table row under its column
-    names) each. Empty where it does not."""
-    found = [_line(passage, line) for line in text.splitlines() if line.strip()]
-    return tuple(span for span in found if span) if found and all(found) else ()
+    names) each. Empty where it does not.
+
+    Words that stand there more than once are those at `place`; a line is the last one before the line after it.
+    """
+    found: list[Span] = []
+    for line in reversed([line for line in text.splitlines() if line.strip()]):
+        span = _line(passage, line, place, before=found[0].start if found else len(passage))
+        if span is None:
+            return ()
+        found.insert(0, span)
+        place = None
+    return tuple(found)
 
 
-def _line(passage: str, line: str) -> Span | None:
+def _line(passage: str, line: str, place: Span | None, before: int) -> Span | None:
     if squeezed(line) not in _squeezed(passage):
         return None
     starts, ends = _edges(passage)
+    found: Span | None = None
     for span in _occurrences(line.strip(), passage):
         rest = passage[span.end : span.end + 1]
         ended = span.end in ends or (rest in (".", "!", "?") and span.end + 1 in ends)
-        if span.start in starts and ended:
+        if span.end > before or span.start not in starts or not ended:
+            continue
+        if before < len(passage):
+            found = span if found is None or span.start > found.start else found
+        elif place is None or touch(span, place):
             return span
-    return None
+        else:
+            found = found or span
+    return found
+
+
+def touch(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def _occurrences(line: str, passage: str) -> Iterator[Span]:

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from rag_service.answers import cues
 from rag_service.answers.candidates import Candidate, candidates
+from rag_service.answers.evidence import Quotation, Span
 from rag_service.answers.omissions import CONDITION_OR_EXCEPTION
 from rag_service.answers.support import stands_alone
 from rag_service.answers.words import ELLIPSIS, STOP_WORDS, squeezed, unmarked_cut
@@ -39,6 +40,10 @@ class ExtractiveModel:
         self._most_words = most_words
 
     def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
+        """The texts of `quotations`."""
+        return [quotation.text for quotation in self.quotations(question, hits)]
+
+    def quotations(self, question: str, hits: Sequence[Hit]) -> list[Quotation]:
         """At most five statements and `most_words` words, in reading order; of a longer one, the part that answers."""
         found = candidates(question, hits)
         chosen: list[tuple[Candidate, str]] = []
@@ -54,7 +59,8 @@ class ExtractiveModel:
             least = max(least, best.score - _WIDEST_GAP)
             chosen.append((best, text))
             room -= len(text.split())
-        return [text for _, text in sorted(chosen, key=lambda pair: (pair[0].rank, pair[0].position))]
+        in_order = sorted(chosen, key=lambda pair: (pair[0].rank, pair[0].position))
+        return [Quotation(text, one.rank, Span(one.statement.start, one.statement.end)) for one, text in in_order]
 
 
 def _worth(candidate: Candidate, hits: Sequence[Hit], room: int, further: bool) -> float:

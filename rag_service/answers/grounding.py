@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rag_service.answers import evidence
 from rag_service.answers.claims import Claim, declines
-from rag_service.answers.evidence import Piece, Span
+from rag_service.answers.evidence import Piece, Quotation, Span, touch
 from rag_service.answers.exchange import Draft
+from rag_service.answers.support import refers_back
 from rag_service.answers.words import squeezed, words
 from rag_service.index.hybrid import Hit
 from rag_service.index.rows import Chunk
@@ -49,13 +50,13 @@ class Grounded:
     draft: Draft
 
 
-def check(question: str, draft: Sequence[str], hits: Sequence[Hit], encoder: Encoder) -> list[Supported]:
-    """The sentences of `draft` that have support, once each, in their order."""
+def check(question: str, draft: Sequence[Quotation], hits: Sequence[Hit], encoder: Encoder) -> list[Supported]:
+    """The quotations of `draft` that have support, once each, in their order."""
     kept: dict[str, Supported] = {}
-    for text in draft:
-        supported = supported_by(question, Claim(text, ()), hits, encoder, quoted=True)
-        if supported and squeezed(text) not in kept:
-            kept[squeezed(text)] = supported
+    for quotation in draft:
+        supported = supported_by(question, Claim(quotation.text, ()), hits, encoder, quotation)
+        if supported and squeezed(quotation.text) not in kept:
+            kept[squeezed(quotation.text)] = supported
     return list(kept.values())
 
 
@@ -64,7 +65,7 @@ def mend(
     claimed: Sequence[Claim],
     hits: Sequence[Hit],
     encoder: Encoder,
-    quotations: Callable[[], Sequence[str]],
+    quotations: Callable[[], Sequence[Quotation]],
     trusted: bool = True,
 ) -> Grounded:
     """The claims that have support; in place of each other one the quotation most like it; all quotations if none.
@@ -91,17 +92,20 @@ def mend(
 
 
 def supported_by(
-    question: str, claim: Claim, hits: Sequence[Hit], encoder: Encoder, quoted: bool = False
+    question: str, claim: Claim, hits: Sequence[Hit], encoder: Encoder, quoted: Quotation | None = None
 ) -> Supported | None:
     """The claim with the passages that say it: those that it cites, or else any.
 
     A sentence in the very words of a passage needs no more; any other must pass `support.says` and be near its
     evidence in meaning. Passages may speak to the model that wrote the claim: what they tell it to say is no support,
-    unless the claim was `quoted` by a model that follows no instructions.
+    unless the claim was `quoted` by a model that follows no instructions. A quotation that refers to what stands before
+    it is supported by its own passage alone.
     """
     if not squeezed(claim.text) or claim.text.rstrip().endswith("?"):
         return None
-    everywhere = range(len(hits))
+    everywhere: Sequence[int] = range(len(hits))
+    if quoted and quoted.rank is not None and refers_back(claim.text):
+        everywhere = (quoted.rank,)
     cited = [rank for rank in claim.ranks if rank < len(hits)]
     for ranks in (cited, everywhere) if cited else (everywhere,):
         proofs = _quoting(claim.text, ranks, hits, quoted)
@@ -111,32 +115,42 @@ def supported_by(
     return None
 
 
-def _quoting(text: str, ranks: Iterable[int], hits: Sequence[Hit], quoted: bool) -> list[Proof]:
+def _quoting(text: str, ranks: Iterable[int], hits: Sequence[Hit], quoted: Quotation | None) -> list[Proof]:
     """The passages that have these very words."""
     if _is_fragment(text):
         return []
-    found = [(rank, evidence.verbatim(hits[rank].chunk.text, text)) for rank in ranks]
+    found = [
+        (rank, evidence.verbatim(hits[rank].chunk.text, text, quoted.within(rank) if quoted else None))
+        for rank in ranks
+    ]
     return [Proof(rank, spans) for rank, spans in found if spans and (quoted or not _told(hits[rank].chunk, spans))]
 
 
 def _told(chunk: Chunk, spans: Sequence[Span]) -> bool:
-    return any(_touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
+    return any(touch(span, hostile) for span in spans for hostile in evidence.speaking(chunk.text))
 
 
 def _carrying(
-    question: str, text: str, ranks: Iterable[int], hits: Sequence[Hit], encoder: Encoder, quoted: bool
+    question: str,
+    text: str,
+    ranks: Iterable[int],
+    hits: Sequence[Hit],
+    encoder: Encoder,
+    quoted: Quotation | None,
 ) -> list[Proof]:
     """The passages of which one sentence or row says the same and is near in meaning.
 
     Nothing can be nearer than a sentence that a quotation is a part of, so there nothing is embedded.
     """
     claim = f"{question} {text}" if _is_fragment(text) else text
-    may_be_cut = quoted and not _is_fragment(text)
+    may_be_cut = quoted is not None and not _is_fragment(text)
     proofs = []
     for rank in ranks:
         chunk = hits[rank].chunk
         found = evidence.pieces(chunk.title, chunk.text)
-        carrying = next((piece for piece in found if may_be_cut and piece.has(text)), None)
+        place = quoted.within(rank) if quoted else None
+        having = [piece for piece in found if may_be_cut and piece.has(text)]
+        carrying = next((piece for piece in having if place and touch(piece.span, place)), next(iter(having), None))
         if carrying is None:
             carrying = _nearest(claim, [piece for piece in found if piece.says(text)], encoder)
         if carrying:
@@ -184,14 +198,10 @@ def _once(found: Iterable[Supported]) -> tuple[Supported, ...]:
 def _same_place(one: Supported, other: Supported) -> bool:
     """Whether two sentences rest on the same words."""
     return any(
-        a.rank == b.rank and any(_touch(s, t) for s in a.spans for t in b.spans)
+        a.rank == b.rank and any(touch(s, t) for s in a.spans for t in b.spans)
         for a in one.proofs
         for b in other.proofs
     )
-
-
-def _touch(one: Span, other: Span) -> bool:
-    return one.start < other.end and other.start < one.end
 
 
 def _places(proofs: Sequence[Proof], hits: Sequence[Hit]) -> tuple[Proof, ...]:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from cuvee.errors import ConfigurationError
 from cuvee.settings import Settings
+from rag_service.answers.evidence import Quotation
 from rag_service.answers.exchange import Turn
 from rag_service.index.hybrid import Hit
 
@@ -13,15 +14,15 @@ Pieces = Generator[str, None, bool]
 """Pieces of a text as a model makes them; returns whether the model ended it itself, and no limit cut it off."""
 
 
-class AnswerModel(Protocol):
-    """Drafts the sentences of an answer; none when it finds no answer."""
+class QuotingModel(Protocol):
+    """Takes its sentences from the passages word for word; none when it finds no answer."""
 
     @property
     def name(self) -> str:
         """Identity and version, as logged with every answer."""
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """Sentences in the order in which they are read.
+    def quotations(self, question: str, hits: Sequence[Hit]) -> list[Quotation]:
+        """In the order in which they are read.
 
         Args:
             question: cleaned.
@@ -40,7 +41,8 @@ class GenerativeModel(Protocol):
     def may_decline(self) -> bool:
         """Whether "not found" in its draft is to be believed; small models say so at random."""
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]: ...
+    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
+        """Sentences in the order in which they are read; `hits`: passages, best first."""
 
     def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Pieces:
         """The draft; the passages are numbered from 1 in the order of `hits`.
@@ -51,6 +53,9 @@ class GenerativeModel(Protocol):
 
     def write(self, instruction: str, text: str, most_tokens: int) -> str:
         """What the model writes for an instruction and a text, such as a question put in other words."""
+
+
+AnswerModel = QuotingModel | GenerativeModel
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def load(reference: str, options: ModelOptions | None = None) -> AnswerModel:
     )
 
 
-def extractive() -> AnswerModel:
+def extractive() -> QuotingModel:
     """The model that only quotes; it also stands in where another model's draft has no support."""
     from rag_service.answers.extractive import ExtractiveModel
 

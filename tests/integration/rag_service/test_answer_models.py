@@ -22,6 +22,7 @@ from cuvee.errors import ConfigurationError, InvalidInputError
 from cuvee.settings import Settings
 from rag_service.answers import grounding
 from rag_service.answers.claims import Claim
+from rag_service.answers.evidence import Quotation
 from rag_service.answers.exchange import Turn
 from rag_service.answers.models import Pieces, load
 from rag_service.answers.transformers_model import MAX_NEW_TOKENS, TransformersModel
@@ -67,7 +68,9 @@ def test_smollm2_answers_from_its_passages_and_every_sentence_kept_is_supported(
     passages = hits(MUSEUM, VALVE)
 
     written = [Claim(text, ()) for text in smollm2.draft(question, passages)]
-    found = grounding.mend(question, written, passages, encoder, lambda: ["It closes the drain in four seconds."])
+    found = grounding.mend(
+        question, written, passages, encoder, lambda: [Quotation("It closes the drain in four seconds.")]
+    )
 
     assert any("four seconds" in sentence.text for sentence in found.sentences)
     assert all(sentence.ranks == (1,) for sentence in found.sentences)

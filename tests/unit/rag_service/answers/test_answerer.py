@@ -20,6 +20,7 @@ from rag_service.answers.answerer import (
     Token,
     Turn,
 )
+from rag_service.answers.evidence import Quotation
 from rag_service.answers.models import AnswerModel
 from rag_service.index.generation import Manifest
 from rag_service.index.hybrid import Hit
@@ -52,9 +53,9 @@ class FixedModel:
         self._draft = list(draft)
         self.asked: list[tuple[str, int]] = []
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
+    def quotations(self, question: str, hits: Sequence[Hit]) -> list[Quotation]:
         self.asked.append((question, len(hits)))
-        return self._draft
+        return [Quotation(text) for text in self._draft]
 
 
 class WritingModel:

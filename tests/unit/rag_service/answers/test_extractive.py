@@ -2,8 +2,10 @@
 
 import pytest
 
+from rag_service.answers.evidence import Quotation
 from rag_service.answers.extractive import ExtractiveModel, shortened
 from rag_service.answers.grounding import check
+from rag_service.index.hybrid import Hit
 from tests.unit.rag_service.answers.conftest import CountingEncoder, MakeHit
 
 
@@ -92,13 +94,13 @@ def test_a_marked_cut_is_supported_by_the_whole_sentence(encoder: CountingEncode
     text = "In the spring of that year, the monks built the press of oak and iron, which was carried over the river."
     passage = hit(f"Ada is here. {text}")
 
-    (found,) = check("?", ["\u2026the monks built the press of oak and iron\u2026"], [passage], encoder)
+    (found,) = check("?", [Quotation("\u2026the monks built the press of oak and iron\u2026")], [passage], encoder)
 
     assert found.text == "\u2026the monks built the press of oak and iron\u2026"
     assert encoder.encoded == []
     ((span,),) = (proof.spans for proof in found.proofs)
     assert passage.chunk.text[span.start : span.end] == text
-    assert not check("?", ["\u2026the monks built the press of oak and ir\u2026"], [passage], encoder)
+    assert not check("?", [Quotation("\u2026the monks built the press of oak and ir\u2026")], [passage], encoder)
 
 
 def test_what_would_mean_something_else_by_itself_is_not_cut_out() -> None:
@@ -142,3 +144,39 @@ def test_a_row_of_a_table_is_found_by_its_column_names(encoder: CountingEncoder,
 
 def test_passages_without_a_sentence_draft_nothing(hit: MakeHit) -> None:
     assert ExtractiveModel().draft("red alarm", [hit("First aid")]) == []
+
+
+def quoted_from(question: str, hits: list[Hit], encoder: CountingEncoder) -> list[tuple[str, tuple[int, ...], str]]:
+    """Each sentence of an answer, the passages that it cites, and what stands before its place in the first of them."""
+    found = check(question, ExtractiveModel().quotations(question, hits), hits, encoder)
+    places = [(one, one.proofs[0]) for one in found]
+    return [
+        (one.text, one.ranks, hits[proof.rank].chunk.text[: proof.spans[-1].start].rstrip()) for one, proof in places
+    ]
+
+
+def test_words_that_stand_twice_are_quoted_from_where_they_answer(encoder: CountingEncoder, hit: MakeHit) -> None:
+    hours = "Monday | 10 o'clock\nTuesday | 11 o'clock"
+    tables = f"Winter\n\nDay | Red hall opens\n{hours}\n\nSummer\n\nDay | White hall opens\n{hours}"
+    steps = "The press\n\nEmpty it before it is washed.\n\nThe pump\n\nEmpty it before it is washed."
+    asked = "When does the white hall open on Monday in summer?"
+
+    rows = quoted_from(asked, [hit(tables, question=asked, encoder=encoder)], encoder)
+    assert ("Day | White hall opens\nMonday | 10 o'clock", (0,), tables.removesuffix(f"\n{hours}")) in rows
+
+    asked = "How is the pump washed?"
+    (step,) = quoted_from(asked, [hit(steps, question=asked, encoder=encoder)], encoder)
+    assert step[2].endswith("The pump")
+
+
+def test_a_sentence_that_refers_back_is_cited_from_its_own_passage_alone(
+    encoder: CountingEncoder, hit: MakeHit
+) -> None:
+    closed = "It is closed on every public holiday."
+    asked = "Is the library closed on a public holiday?"
+    library = hit(f"The library lends books. {closed}", question=asked, encoder=encoder)
+    pool = hit(f"The pool is heated. {closed}", document="d2", question=asked, encoder=encoder)
+
+    found = {text: ranks for text, ranks, _ in quoted_from(asked, [library, pool], encoder)}
+
+    assert found[closed] == (0,)

@@ -3,6 +3,7 @@
 import pytest
 
 from rag_service.answers.claims import Claim, claims
+from rag_service.answers.evidence import Quotation
 from rag_service.answers.grounding import Grounded, Supported, check, mend, supported_by
 from tests.unit.rag_service.answers.conftest import AgreeingEncoder, CountingEncoder, MakeHit
 
@@ -13,8 +14,13 @@ RED = (
 QUESTION = "When may people go back?"
 
 
+def quoting(*texts: str) -> list[Quotation]:
+    """From nobody knows where."""
+    return [Quotation(text) for text in texts]
+
+
 def kept(draft: list[str], encoder: CountingEncoder, *hits) -> list[Supported]:
-    return check(QUESTION, draft, hits, encoder)
+    return check(QUESTION, quoting(*draft), hits, encoder)
 
 
 def test_a_quotation_is_supported_by_every_passage_that_holds_it(encoder: CountingEncoder, hit: MakeHit) -> None:
@@ -110,7 +116,7 @@ def test_a_fragment_needs_evidence_that_is_near_the_question(encoder: CountingEn
     asked = hit("The yard valve closes the drain in 4 seconds.", document="d1")
     elsewhere = hit("Hold the lid for 4 seconds, then let the cork go and smell.", document="d2")
 
-    found = check("How fast does the yard valve close the drain?", ["4 seconds"], [elsewhere, asked], encoder)
+    found = check("How fast does the yard valve close the drain?", quoting("4 seconds"), [elsewhere, asked], encoder)
 
     assert [(s.text, s.ranks) for s in found] == [("4 seconds", (1,))]
 
@@ -357,7 +363,7 @@ def test_what_leads_in_or_encloses_a_sentence_is_no_part_of_it(text: str, said: 
 def mended(
     draft: list[str], quotations: list[str], encoder: CountingEncoder, *hits, question: str = "When do the fans start?"
 ) -> Grounded:
-    return mend(question, [Claim(text, ()) for text in draft], hits, encoder, lambda: quotations)
+    return mend(question, [Claim(text, ()) for text in draft], hits, encoder, lambda: quoting(*quotations))
 
 
 def test_in_place_of_a_sentence_without_support_stands_the_quotation_most_like_it(
@@ -400,7 +406,7 @@ def test_where_nothing_survives_all_quotations_stand(encoder: CountingEncoder, h
 
 
 def test_quotations_are_not_asked_for_when_every_sentence_has_support(encoder: CountingEncoder, hit: MakeHit) -> None:
-    def never() -> list[str]:
+    def never() -> list[Quotation]:
         raise AssertionError("not needed")
 
     assert mend("?", [Claim(FANS, ())], [hit(FANS)], encoder, never).draft == "kept"
@@ -413,7 +419,7 @@ def test_of_a_model_that_is_not_trusted_nearer_quotations_are_taken_instead(
     question, quotations = "When do the fans start?", ["Doors stay shut.", FANS]
 
     def said(text: str, trusted: bool) -> tuple[list[str], str]:
-        found = mend(question, [Claim(text, ())], [passage], encoder, lambda: quotations, trusted=trusted)
+        found = mend(question, [Claim(text, ())], [passage], encoder, lambda: quoting(*quotations), trusted=trusted)
         return [s.text for s in found.sentences], found.draft
 
     assert said("Cats sleep on the press.", trusted=True) == (["Cats sleep on the press."], "kept")
