@@ -6,12 +6,15 @@ from contextlib import contextmanager
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from cuvee.errors import NotReadyError, ProcessDiedError
 
 _SESSIONS = uuid.UUID("5b0ac1d4-6f5e-4a51-9d1c-d0dec0de1590")
 # One is used up by each day without a job, so these last for years of a server that is never restarted.
 _MOST_TRIES = 1_000
+_MOST_CALLS = 4
+"""Within four seconds; the client's own fifteen take ten minutes, for which the task would seem to work."""
 _DEATHS = ("Python worker exited unexpectedly", "ExecutorLostFailure")
 
 
@@ -53,6 +56,8 @@ def _first_alive(url: str) -> SparkSession:
     for attempt in range(_MOST_TRIES):
         session_id = uuid.uuid5(_SESSIONS, str(attempt))
         session = SparkSession.builder.remote(f"{url.rstrip('/')}/;user_id=cuvee;session_id={session_id}").create()
+        patient = session.client.get_retry_policies()
+        session.client.set_retry_policies([DefaultPolicy(max_retries=_MOST_CALLS)])
         try:
             _ = session.version  # asks the server
         except (PySparkException, OSError, RuntimeError) as error:
@@ -60,5 +65,6 @@ def _first_alive(url: str) -> SparkSession:
             if "SESSION_CLOSED" in str(error):
                 continue
             raise NotReadyError(f"Spark Connect does not answer at {url}: {error}") from error
+        session.client.set_retry_policies(patient)
         return session
     raise NotReadyError(f"Spark Connect at {url} has closed {_MOST_TRIES} sessions of ours; restart it.")

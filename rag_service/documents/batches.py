@@ -60,7 +60,11 @@ class Batch:
         if part.is_dir():
             return
         aside = part.with_name(f".{part.name}-{uuid.uuid4().hex}")
-        write_to(str(aside))
+        try:
+            write_to(str(aside))
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
         for path in (*aside.rglob("*"), aside):
             _sync(path)
         try:

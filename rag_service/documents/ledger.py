@@ -216,6 +216,15 @@ def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
     return set(connection.execute(sa.select(documents.c.document_id).where(documents.c.state == state)).scalars())
 
 
+def told(connection: sa.Connection) -> dict[str, tuple[str, Details]]:
+    """Of each indexed document, what brought it, and what is recorded of it beside its text."""
+    columns = [documents.c[name] for name in ("document_id", "source", "author", "date", "metadata")]
+    rows = connection.execute(sa.select(*columns).where(documents.c.state == "indexed"))
+    return {
+        document_id: (source, Details(author, date, metadata)) for document_id, source, author, date, metadata in rows
+    }
+
+
 def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
     """Record the reasons of the outcomes with an error; how many of these documents still waited."""
     rows = [{**_key(o), "reason": o.error} for o in outcomes if o.error is not None]

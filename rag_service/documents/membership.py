@@ -15,6 +15,12 @@ def any_leaving(connection: sa.Connection) -> bool:
     return bool(connection.execute(sa.select(sa.exists().where(_leaving))).scalar_one())
 
 
+def any_deleted(connection: sa.Connection) -> bool:
+    """Whether it holds one that was deleted."""
+    deleted = sa.and_(_leaving, documents.c.state == "deleted")
+    return bool(connection.execute(sa.select(sa.exists().where(deleted))).scalar_one())
+
+
 def hold(connection: sa.Connection) -> None:
     """Nobody else changes the table until this transaction ends."""
     connection.execute(sa.text("lock table documents in share row exclusive mode"))

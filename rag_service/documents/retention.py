@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from cuvee.database import documents
 
@@ -23,9 +24,10 @@ class Retention:
     """Objects put later than this (seconds since 1970) may be of a document that is just being read: they stay."""
 
 
-def any_deleted(connection: sa.Connection, soak: timedelta) -> bool:
-    """Whether a document was deleted before the soak whose text was not removed yet."""
-    due = sa.and_(_over(soak), documents.c.state == "deleted", documents.c.reclaimed_at.is_(None))
+def any_deleted(connection: sa.Connection, ids: Collection[str], soak: timedelta) -> bool:
+    """Whether one of these documents was deleted before the soak."""
+    among = documents.c.document_id.in_(sa.select(sa.func.unnest(sa.bindparam("ids", list(ids), ARRAY(sa.Text)))))
+    due = sa.and_(among, _over(soak), documents.c.state == "deleted")
     return bool(connection.execute(sa.select(sa.exists().where(due))).scalar_one())
 
 

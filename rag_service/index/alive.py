@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rag_service.documents.details import Details
 from rag_service.index.manifest import Manifest, Segment, verify
 from rag_service.index.rows import ChunkFile
 from rag_service.index.segments import OpenSegment
@@ -33,6 +34,25 @@ class Alive:
         mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
         mask[read_tombstones(index_dir, manifest)] = False
         return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
+
+    def told(self) -> dict[str, tuple[str, Details]]:
+        """What the living rows say of each document beside its text: what brought it, author, date, metadata."""
+        names = ("document_id", "source", "author", "date", "metadata")
+        files = [ChunkFile(self.index_dir / segment.folder / "chunks.arrow") for segment in self.manifest.segments]
+        columns = {name: pa.chunked_array([piece for file in files for piece in file.column(name)]) for name in names}
+        rows = pa.table(columns).filter(pa.array(self.mask))
+        _, firsts = np.unique(rows.column("document_id").to_numpy(), return_index=True)
+        return {
+            document_id: (source, Details(author, date, dict(metadata or ())))
+            for document_id, source, author, date, metadata in (row.values() for row in rows.take(firsts).to_pylist())
+        }
+
+    def dead_documents(self) -> set[str]:
+        """Documents of which rows are in the files that are not alive."""
+        pieces = [
+            p for segment in self.manifest.segments for p in _document_ids(self.index_dir, self.manifest, segment)
+        ]
+        return set(pc.unique(pa.chunked_array(pieces, pa.string()).filter(pa.array(~self.mask))).to_pylist())
 
     @property
     def chunks(self) -> int:

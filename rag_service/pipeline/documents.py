@@ -3,15 +3,17 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from cuvee.errors import ProcessDiedError
 from cuvee.settings import Settings
-from rag_service.documents import landing, ledger
+from rag_service.documents import landing, ledger, membership
 from rag_service.documents.batches import NOTHING_NEW, Batch, batch_id
 from rag_service.documents.ledger import Landed
 from rag_service.documents.readers import ReadLimits
+from rag_service.pipeline.index import publish_generation
 from rag_service.pipeline.run import Run
 from rag_service.sources.folder import list_settled
 
@@ -19,8 +21,8 @@ log = logging.getLogger(__name__)
 
 _CHUNKS_PER_PARTITION = 32
 _MOST_PARTITIONS = 64
-_MOST_DEADLY = 10
-"""Of one batch; more than that are not the documents' doing."""
+_NOBODYS = Landed("probe", "probe", "probe", "probe", "0" * 64, 1, "1970-01-01T00:00:00+00:00", "probe", {})
+"""A document that is not in the store: a worker does all for it but read it."""
 _DEADLY = (
     "Reading the document ended the process that read it, twice: it took too much memory, or a library failed. Split "
     "it, or convert it to another format. Spark's log has the details."
@@ -47,9 +49,10 @@ def prepare_chunks(settings: Settings | None = None) -> dict[str, Any]:
     if not waiting:
         batch = NOTHING_NEW if run.index_is_stale() else None
         return {"batch_id": batch, "documents": 0, "failed": 0, "chunks": 0}
-    run.check_versions(run.published())
     part = run.batch(batch_id(waiting, (run.chunker, run.model.version)))
-    part.write(part.prepared, lambda folder: _prepare(run, waiting, folder))
+    with _deleting_anyway(run):
+        run.check_versions(run.published())
+        part.write(part.prepared, lambda folder: _prepare(run, waiting, folder))
     outcomes = part.outcomes()
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
@@ -68,8 +71,23 @@ def embed_chunks(batch: dict[str, Any], settings: Settings | None = None) -> dic
         return {"batch_id": batch["batch_id"], "chunks": 0, "seconds": 0.0}
     part = run.batch(batch["batch_id"])
     chunks = sum(outcome.chunks or 0 for outcome in part.outcomes())
-    part.write(part.embedded, lambda folder: _embed(run, part, chunks, folder))
+    with _deleting_anyway(run):
+        part.write(part.embedded, lambda folder: _embed(run, part, chunks, folder))
     return {"batch_id": part.id, "chunks": chunks, "seconds": round(time.monotonic() - started, 3)}
+
+
+@contextmanager
+def _deleting_anyway(run: Run) -> Iterator[None]:
+    """Deletions wait for no reading: if the body fails, what was deleted leaves the index, and the error goes on."""
+    try:
+        yield
+    except Exception:
+        with run.engine.connect() as connection:
+            deleted = membership.any_deleted(connection)
+        if deleted:
+            receipt = publish_generation({"batch_id": NOTHING_NEW}, run.settings)
+            log.warning("documents cannot be read now; deleted ones were taken out of the index: %s", receipt)
+        raise
 
 
 def _prepare(run: Run, waiting: Sequence[Landed], folder: str) -> None:
@@ -89,17 +107,24 @@ def _prepare(run: Run, waiting: Sequence[Landed], folder: str) -> None:
             with deaths_told():
                 prepared.write.mode("append").parquet(folder)
 
-        deadly = _reading_apart(waiting, prepare)
+        def probe() -> None:
+            landed = spark.createDataFrame(_landed_rows([_NOBODYS]), documents.LANDED)
+            with deaths_told():
+                documents.transform(landed, preparation, 1).write.format("noop").mode("overwrite").save()
+
+        deadly = _reading_apart(waiting, prepare, probe)
         if deadly:
             rows = [documents.failed(vars(document), _DEADLY) for document in deadly]
             spark.createDataFrame(rows, documents.PREPARED).write.mode("append").parquet(folder)
 
 
-def _reading_apart(waiting: Sequence[Landed], prepare: Callable[[Sequence[Landed]], None]) -> list[Landed]:
+def _reading_apart(
+    waiting: Sequence[Landed], prepare: Callable[[Sequence[Landed]], None], probe: Callable[[], None]
+) -> list[Landed]:
     """Prepare all, in halves where a worker dies over them; returns those that it dies over twice, each alone.
 
     Raises:
-        ProcessDiedError: a worker dies over every one of several documents, or over many: it is not their doing.
+        ProcessDiedError: a worker dies over the probe too, which reads nothing: it is not the documents' doing.
     """
     deadly: list[Landed] = []
     parts = [list(waiting)]
@@ -113,9 +138,8 @@ def _reading_apart(waiting: Sequence[Landed], prepare: Callable[[Sequence[Landed
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
             elif not _survived(part, prepare):
+                probe()
                 deadly += part
-                if len(deadly) == min(len(waiting), _MOST_DEADLY) > 1:
-                    raise
     return deadly
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from cuvee.database import single_writer
 from cuvee.settings import Settings
-from rag_service.documents import retention
+from rag_service.documents import ledger, retention
 from rag_service.feedback import forgetting
 from rag_service.index import reclaiming
+from rag_service.index.alive import Alive
+from rag_service.index.manifest import Manifest
 from rag_service.pipeline.index import fold_present, same_base
 from rag_service.pipeline.run import INDEX_LOCK, Run
 
@@ -27,12 +29,18 @@ def forget_deleted(settings: Settings | None = None) -> dict[str, Any]:
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
         present = run.published()
-        with run.engine.connect() as connection:
-            due = retention.any_deleted(connection, _soak(run))
-        if present is None or not present.dead or not due:
+        if present is None or not _holds_deleted(run, present):
             return {"generation": present.number if present else None, "published": False, "new_base": False}
         folded = fold_present(run, present)
     return {"generation": folded.number, "published": True, "new_base": not same_base(present, folded)}
+
+
+def _holds_deleted(run: Run, present: Manifest) -> bool:
+    if not present.dead:
+        return False
+    with run.engine.connect() as connection:
+        alive = Alive.of(run.index_dir, present, ledger.ids_in_state(connection, "indexed"))
+        return retention.any_deleted(connection, alive.dead_documents(), _soak(run))
 
 
 def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:

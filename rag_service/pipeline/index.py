@@ -6,7 +6,7 @@ transaction that holds the ledger still: a document that was deleted or supersed
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,6 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         present = run.published()
         if batch["batch_id"] is None:
             return _receipt(present, published=False)
-        run.check_versions(present)
         part = run.batch(batch["batch_id"])
         with run.engine.connect() as connection:
             waiting = ledger.landings(connection)
@@ -78,6 +77,8 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         fresh = [outcome for outcome in read if outcome.landing in waiting]
         if not fresh and (present is None or not run.index_is_stale()):
             return _receipt(present, published=False)
+        if fresh:
+            run.check_versions(present)
         manifest = present
         for share in _shares(fresh):
             manifest = _publish_share(run, part, share, manifest)
@@ -142,7 +143,8 @@ def fold_present(run: Run, present: Manifest) -> Manifest:
 def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]:
     """Publish what is alive of an older generation, as a new one.
 
-    Deleted and superseded documents do not come back. Documents that it does not hold wait to be indexed again.
+    Deleted and superseded documents do not come back. Documents that it does not hold, or of which it says something
+    else than is recorded now, wait to be indexed again.
 
     Raises:
         NotFoundError: there is no such generation (any more).
@@ -157,21 +159,31 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
             raise InvalidInputError(f"Generation {number} is what is published.")
         older = Generation.load(publishing.find(run.engine, number, run.index_dir)).manifest
         run.check_versions(older)
+        outdated = _told_otherwise(run, older)
         waiting = 0
 
+        def held(said: _Ledger) -> Alive:
+            return Alive.of(run.index_dir, older, said.living - outdated)
+
         def build(new: int, said: _Ledger) -> Path:
-            alive = Alive.of(run.index_dir, older, said.living)
-            return building.extend(new, alive, None, Recipe.of(older), run.folding)
+            return building.extend(new, held(said), None, Recipe.of(older), run.folding)
 
         def record(connection: sa.Connection, said: _Ledger) -> None:
             nonlocal waiting
-            held = Alive.of(run.index_dir, older, said.living).document_ids
-            waiting = membership.mark_served(connection, held)
+            waiting = membership.mark_served(connection, held(said).document_ids)
             membership.mark_left(connection)
 
         manifest = _publish(run, build, record, "publish", number)
     receipt = _receipt(manifest, published=True, new_base=not same_base(present, manifest))
     return {**receipt, "made_from": number, "waiting": waiting}
+
+
+def _told_otherwise(run: Run, older: Manifest) -> set[str]:
+    """Indexed documents of which this generation says what is not recorded of them any more, such as the author."""
+    with run.engine.connect() as connection:
+        recorded = ledger.told(connection)
+    held = Alive.of(run.index_dir, older, recorded).told()
+    return {document_id for document_id, told in held.items() if told != recorded[document_id]}
 
 
 def go_back(settings: Settings | None = None) -> dict[str, Any]:
@@ -244,6 +256,9 @@ def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str]
     # A threshold belongs to the weights that it was chosen with; the setting is for those that come with this version.
     refused_below = present.refusal_threshold if present and tuning else settings.refusal_threshold
     recipe = Recipe(model.id, model.version, run.chunker, refused_below, tuning)
+    if fresh is None and present is not None:
+        # What is left was made with what it was made with, whatever the settings ask for now.
+        recipe = replace(Recipe.of(present), refusal_threshold=refused_below)
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cuvee.cli import app
 from cuvee.database import documents, index_generations
-from cuvee.errors import IntegrityError, InvalidInputError, NotFoundError
+from cuvee.errors import IntegrityError, InvalidInputError, NotFoundError, NotReadyError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
@@ -101,6 +101,32 @@ def test_a_deleted_document_is_gone_after_one_micro_batch_and_can_come_again(
     run_all(keeping)
     assert texts(engine, keeping) == ["The code of the gate is 4711.", "The vat is full."]
     assert rows(engine)["a.txt"].state == "indexed"
+
+
+def test_a_deletion_waits_neither_for_reading_nor_for_settings_that_fit(
+    engine: sa.Engine, keeping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"a.txt": "The code of the gate is 4711.", "b.txt": "The vat is full."}.items():
+        drop(keeping, name, text)
+    run_all(keeping)
+
+    # Spark is down, and another document waits to be read
+    drop(keeping, "c.txt", "The tank is empty.")
+    pipeline.land_documents(keeping)
+    delete(engine, "a.txt")
+    monkeypatch.setenv("CUVEE_SPARK_URL", "sc://127.0.0.1:1")
+    with pytest.raises(NotReadyError):
+        pipeline.prepare_chunks(Settings.load())
+    assert texts(engine, keeping) == ["The vat is full."]
+    assert rows(engine)["c.txt"].state == "landed"
+    assert [*keeping.batches_dir.rglob(".prepared-*")] == []
+
+    # What is left was cut otherwise than the settings ask for now
+    delete(engine, "c.txt")
+    monkeypatch.setenv("CUVEE_CHUNK_TOKENS", "220")
+    delete(engine, "b.txt")
+    assert take_out(engine, Settings.load())["chunks"] == 0
+    assert loaded(engine, keeping).manifest.chunker == read_manifest(generation_folder(keeping.index_dir, 1)).chunker
 
 
 def test_a_document_that_is_deleted_before_it_was_read_never_appears(engine: sa.Engine, keeping: Settings) -> None:
@@ -353,3 +379,34 @@ def test_upkeep_killed_anywhere_and_run_again_leaves_the_living_served(engine: s
     assert texts(engine, keeping) == ["The code of the gate is 8020.", "The tank is empty."]
     named = {s.id for f in (keeping.index_dir / "generations").iterdir() for s in read_manifest(f).segments}
     assert {folder.name for folder in (keeping.index_dir / "segments").iterdir()} == named
+
+
+def test_going_back_after_housekeeping_does_not_keep_a_deleted_text_for_ever(
+    engine: sa.Engine, keeping: Settings
+) -> None:
+    drop(keeping, "a.txt", "The code of the gate is 4711.")
+    drop(keeping, "b.txt", "The vat is full.")
+    run_all(keeping)
+    delete(engine, "a.txt")
+    take_out(engine, keeping)
+
+    def holding() -> list[str]:
+        files = loaded(engine, keeping).manifest.files
+        return [name for name in files if b"4711" in (keeping.index_dir / name).read_bytes()]
+
+    def keep_house() -> None:
+        for task in (pipeline.forget_deleted, pipeline.reclaim_index, pipeline.reclaim_objects):
+            task(keeping)
+
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(documents).values(updated_at=documents.c.updated_at - sa.text("interval '99 hours'"))
+        )
+    keep_house()
+    assert holding() == []
+
+    pipeline.serve_again(1, keeping)
+    assert holding() != []
+    assert texts(engine, keeping) == ["The vat is full."]
+    keep_house()
+    assert holding() == []
