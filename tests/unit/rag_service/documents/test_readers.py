@@ -109,13 +109,56 @@ def test_html_gives_what_a_visitor_reads_without_navigation_and_scripts() -> Non
         "<html><head><title>Tasting\n notes</title><meta charset='latin-1'><script>var x</script></head><body>"
         "<header>Logo</header><nav>Home</nav><main><h1>Ros\u00e9</h1><p>Pale <b>pink</b>,\nfresh.</p>"
         "<ul><li>cold</li><li>dry</li></ul><table><tr><th>g/l</th><th>pH</th></tr><tr><td>4</td><td>3.2</td></tr></table>"
-        "<!-- hidden --><form>Find</form></main><footer>Imprint</footer></body></html>"
+        "<!-- hidden --><form><input value='?'><button>Find</button></form></main><footer>Imprint</footer>"
     )
 
     document = read(page.encode("latin-1"), "page", LIMITS)
 
     assert (document.title, document.media_type) == ("Tasting notes", "text/html")
     assert text_of(document) == "Rosé\n\nPale pink, fresh.\n\n- cold\n- dry\n\ng/l | pH\n4 | 3.2"
+
+
+def body_of(*html: str, head: str = "") -> str:
+    return text_of(read(f"<html><head>{head}</head><body>{''.join(html)}</body></html>".encode("cp1252"), "x", LIMITS))
+
+
+def test_html_within_a_form_is_read_without_the_forms_controls() -> None:
+    controls = (
+        "<input type='text' value='a'><select><option>red</option></select><textarea>Say</textarea><button>Go</button>"
+    )
+
+    assert body_of(f"<form><h1>Rules</h1><p>Locked at ten.</p><label>Wine</label>{controls}</form>") == (
+        "Rules\n\nLocked at ten.\n\nWine"
+    )
+
+
+def test_a_button_in_a_heading_of_html_is_the_heading() -> None:
+    assert body_of("<h3><button>When is it locked?</button></h3><div>At ten.</div><button>More</button>") == (
+        "When is it locked?\n\nAt ten."
+    )
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "US-ASCII", "windows-1252", "no-such-charset"])
+def test_html_that_declares_latin_1_or_ascii_is_windows_1252(charset: str) -> None:
+    said = "The winemaker\u2019s \u201creserve\u201d of 1990\u20131995 is \u20ac50."
+
+    assert body_of(f"<p>{said}</p>", head=f"<meta charset='{charset}'>") == said
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "UTF-16LE", "utf-32"])
+@pytest.mark.parametrize("blanks", range(4))
+def test_html_that_declares_utf_16_in_single_bytes_is_not_believed(charset: str, blanks: int) -> None:
+    page = f"<?xml version='1.0' encoding='{charset}'?><html><body><p>Rosé.</p></body></html>" + " " * blanks
+
+    assert text_of(read(page.encode(), "x.html", LIMITS)) == "Rosé."
+
+
+def test_the_caption_of_a_table_of_html_stands_before_its_rows() -> None:
+    rows = "<tr><th>Wine</th><th>Limit</th></tr><tr><td>red</td><td>150</td></tr>"
+
+    assert body_of(f"<p>See:</p><table><caption>Sulphur\n<b>dioxide</b></caption>{rows}</table>") == (
+        "See:\n\nSulphur dioxide\nWine | Limit\nred | 150"
+    )
 
 
 def test_html_nested_deeper_than_the_stack_is_read() -> None:
