@@ -10,7 +10,7 @@ from bs4.element import Comment, Declaration, Doctype, NavigableString, Processi
 
 from rag_service.documents import plain
 from rag_service.documents.details import Details, details
-from rag_service.documents.extracted import Extracted, table_row
+from rag_service.documents.extracted import Extracted, raised, table_row
 from rag_service.documents.front_matter import front_matter
 
 _DROPPED = """
@@ -116,17 +116,26 @@ def _walk(root: Tag, parts: list[str]) -> None:
         elif isinstance(node, NavigableString):
             if not isinstance(node, _NOT_TEXT):
                 parts.append(str(node) if _in_pre(node) else re.sub(r"\s+", " ", node))
+        elif node.name == "sup":
+            parts.append(raised(parts[-1] if parts else "", re.sub(r"\s+", " ", node.get_text())))
         elif node.name == "table" and not node.find("table"):
-            rows = [table_row([caption.get_text(" ")]) for caption in node.find_all("caption")]
-            rows += [
-                table_row(cell.get_text(" ") for cell in row.find_all(["td", "th"])) for row in node.find_all("tr")
-            ]
+            rows = [table_row([_cell(caption)]) for caption in node.find_all("caption")]
+            rows += [table_row(_cell(cell) for cell in row.find_all(["td", "th"])) for row in node.find_all("tr")]
             parts.append("\n\n" + "\n".join(row for row in rows if row) + "\n\n")
         else:
             before, after = _around(node.name)
-            parts.append(before)
-            pending.append(after)
+            # Nothing empty is appended: the last part is what a superscript stands after.
+            if before:
+                parts.append(before)
+            if after:
+                pending.append(after)
             pending.extend(reversed(node.contents))
+
+
+def _cell(cell: Tag) -> str:
+    parts: list[str] = []
+    _walk(cell, parts)  # a cell of a table that holds no table: this goes no deeper
+    return "".join(parts)
 
 
 def _around(name: str) -> tuple[str, str]:

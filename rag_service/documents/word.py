@@ -12,7 +12,7 @@ from lxml.etree import XMLSyntaxError, iterwalk  # type: ignore[import-untyped]
 
 from cuvee.errors import UnreadableDocumentError
 from rag_service.documents.details import Details, details
-from rag_service.documents.extracted import Extracted, table_row
+from rag_service.documents.extracted import Extracted, raised, table_row
 
 _MOST_UNPACKED_BYTES = 300_000_000
 # A merged cell is said again in each of its rows, as their label; a long text in all of them would fill the memory.
@@ -81,6 +81,21 @@ class _Frame:
     """Of a row: where its next cell begins."""
     heading: str = ""
     """Of the body: its first title or heading."""
+    superscript: list[str] = field(default_factory=list)
+    """Of a paragraph: the superscript that the line ends with so far; Word breaks one into runs anywhere."""
+
+    def add(self, text: str, is_raised: bool) -> None:
+        if is_raised:
+            self.superscript.append(text)
+        elif text:
+            self.settle()
+            self.texts.append(text)
+
+    def settle(self) -> None:
+        """Take the superscript into the line."""
+        if self.superscript:
+            self.texts.append(raised(self.texts[-1] if self.texts else "", "".join(self.superscript)))
+            self.superscript.clear()
 
 
 def _read(document: Any) -> _Frame:
@@ -102,7 +117,7 @@ def _read(document: Any) -> _Frame:
         elif tag in _FRAMES:
             frames.append(_Frame(tag))
         elif tag in _TEXT:
-            frames[-1].texts.append(str(element))
+            frames[-1].add(str(element), _is_raised(element.getparent()))
     return frames[0]
 
 
@@ -113,9 +128,15 @@ def _says_nothing(control: Any) -> bool:
     return asks is not None or (gallery is not None and gallery.get(qn("w:val")) == "Table of Contents")
 
 
+def _is_raised(run: Any) -> bool:
+    align = run.find("/".join(map(qn, ("w:rPr", "w:vertAlign"))))
+    return align is not None and align.get(qn("w:val")) == "superscript"
+
+
 def _close(element: Any, frames: list[_Frame], styles: dict[str, str]) -> None:
     """Hand what was read of an element to the one that it stands in."""
     frame, parent = frames.pop(), frames[-1]
+    frame.settle()
     if frame.tag == _PARAGRAPH:
         style = styles.get(element.style or "", "")
         text = "".join(frame.texts).strip()

@@ -161,6 +161,39 @@ def test_the_caption_of_a_table_of_html_stands_before_its_rows() -> None:
     )
 
 
+SUPERSCRIPTS = [
+    ("10", "6", " cells", "10^6 cells"),
+    ("10", "-6", " mol", "10^-6 mol"),
+    ("45 mg/l", "2", " of", "45 mg/l 2 of"),
+    ("wine", "12", ", red", "wine 12, red"),
+    ("150", "1)", "", "150 1)"),
+    ("150", "1,2", "", "150 1,2"),
+    ("9 g s", "\u22121", " at", "9 g s^\u22121 at"),
+    ("30 m", "2", " of", "30 m2 of"),
+    ("rum", "2", "", "rum 2"),
+    ("the 1", "st", " day", "the 1st day"),
+    ("see ", "3", " below", "see 3 below"),
+    ("Cuv\u00e9e", "\u2122", "", "Cuv\u00e9e\u2122"),
+]
+
+
+@pytest.mark.parametrize(("before", "superscript", "after", "line"), SUPERSCRIPTS)
+def test_a_superscript_changes_no_figure(before: str, superscript: str, after: str, line: str) -> None:
+    html = f"<b>{before}</b><a href='#n'><sup>{superscript}</sup></a>{after}".replace("\u2212", "&minus;")
+    document, out = docx.Document(), io.BytesIO()
+    paragraph = document.add_paragraph(before)
+    for part in superscript:  # Word breaks text into runs anywhere
+        paragraph.add_run(part).font.superscript = True
+    paragraph.add_run(after)
+    document.save(out)
+
+    assert body_of(f"<p>{html}</p>") == line
+    assert body_of(f"<table><caption>{html}</caption><tr><td>{html}</td><td>a</td></tr></table>") == (
+        f"{line}\n{line} | a"
+    )
+    assert text_of(read(out.getvalue(), "x.docx", LIMITS)) == line
+
+
 def test_html_nested_deeper_than_the_stack_is_read() -> None:
     assert "deep" in read(b"<html><body>" + b"<div>" * 20_000 + b"deep", "x.html", LIMITS).pages[0]
 
