@@ -158,7 +158,7 @@ def extract_markdown(content: bytes) -> Extracted:
     Raises:
         UnreadableDocumentError: the bytes are no text.
     """
-    text = plain.decode(content).replace("\r\n", "\n").replace("\r", "\n")
+    text = plain.decode(content)
     front = front_matter(text)
     lines, heading = _markdown_lines(_HTML_COMMENT.sub("", text[front.end :]).split("\n"))
     return Extracted(front.title or heading, ("\n".join(lines),), front.details)

@@ -230,6 +230,38 @@ def test_text_is_decoded_from_the_encodings_that_editors_write(content: bytes) -
     assert read(content, "x.txt", LIMITS).pages == ("naïve rosé €",)
 
 
+@pytest.mark.parametrize("name", ["x.txt", "x.md", "x.html"])
+def test_a_damaged_character_spoils_no_other_of_utf_8(name: str) -> None:
+    text = "Le château fondé à Saint-Émilion. "
+    cut = (text + "à").encode()[:-1]
+    broken = b"A \xe2\x80 b. " + text.encode()
+
+    assert text_of(read(cut, name, LIMITS)) == text + "\ufffd"
+    assert text_of(read(broken, name, LIMITS)) == "A \ufffd b. " + text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Le château a été fondé à Saint-Émilion, où l'on élève ce rosé naïf.",
+        "«ÉTÉ» et «CAFÉ» : «GELÉ», «ROSÉ»",
+        "À É Ü ß “Größe”, „Süße“ €",
+    ],
+)
+def test_windows_1252_with_many_accents_is_not_taken_for_damaged_utf_8(text: str) -> None:
+    assert text_of(read(text.encode("cp1252"), "x.txt", LIMITS)) == text
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_text_has_the_same_lines_whatever_ends_them(end: str, encoding: str) -> None:
+    lines = ["Rinse it.", "", "Name\tValue", "red\t150"]
+
+    text = read(end.join(lines).encode(encoding), "x.txt", LIMITS).pages[0]
+
+    assert text == "Rinse it.\n\nName | Value\nred | 150"
+
+
 def test_columns_set_apart_by_spaces_become_rows_and_two_spaces_after_a_full_stop_do_not() -> None:
     table = b"Product     Dose      Time\n-------   ------   -----\nSoda        2 %       20 min\n\n"
     source = table + b"It dries.  Then stop.\nIt cools.  Then go."
