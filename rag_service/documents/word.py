@@ -7,6 +7,7 @@ from typing import Any
 
 import docx
 from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml.exceptions import InvalidXmlError
 from docx.oxml.ns import qn
 from lxml.etree import XMLSyntaxError, iterwalk  # type: ignore[import-untyped]
 
@@ -41,7 +42,7 @@ def extract(content: bytes) -> Extracted:
         title = document.core_properties.title or ""
     except (zipfile.BadZipFile, PackageNotFoundError, XMLSyntaxError, KeyError, ValueError, EOFError, OSError) as error:
         raise UnreadableDocumentError("The Word document is damaged and cannot be opened.") from error
-    except (AttributeError, IndexError, TypeError) as error:
+    except (InvalidXmlError, AttributeError, IndexError, TypeError) as error:
         # python-docx expects parts that a damaged document lacks.
         raise UnreadableDocumentError("The Word document lacks parts that it needs to be opened.") from error
     return Extracted(title or body.heading, ("\n\n".join(blocks),), _details(document))

@@ -7,6 +7,7 @@ import zipfile
 import docx
 import pytest
 
+from cuvee.errors import UnreadableDocumentError
 from rag_service.documents.readers import ReadLimits, read
 
 LIMITS = ReadLimits(max_document_bytes=10_000_000, max_document_chars=10_000_000)
@@ -164,3 +165,10 @@ def test_a_file_that_nests_repeats_or_spans_without_measure_is_read_in_time(body
     started = time.process_time()
     assert "end" in read(content, "x.docx", LIMITS).pages[0]
     assert time.process_time() - started < 20
+
+
+def test_a_property_without_its_value_is_refused_in_the_owners_words() -> None:
+    content = word_file(table(row(cell(paragraph(run("end")), properties="<w:gridSpan/>"))))
+
+    with pytest.raises(UnreadableDocumentError, match="lacks parts that it needs"):
+        read(content, "x.docx", LIMITS)
