@@ -1,5 +1,6 @@
 """HTML and Markdown: what a reader of the page reads, without navigation, scripts and mark-up."""
 
+import codecs
 import re
 from typing import Any
 
@@ -9,15 +10,19 @@ from bs4.element import Comment, Declaration, Doctype, NavigableString, Processi
 
 from rag_service.documents import plain
 from rag_service.documents.details import Details, details
-from rag_service.documents.extracted import Extracted, table_row
+from rag_service.documents.extracted import Extracted, raised, table_row
 from rag_service.documents.front_matter import front_matter
 
-_DROPPED = "script style noscript template nav header footer aside form button select svg canvas iframe object head"
+_DROPPED = """
+    script style noscript template nav header footer aside button input select option textarea svg canvas iframe object
+    head
+"""
 _BLOCKS = """
-    p div section article main h1 h2 h3 h4 h5 h6 ul ol dl dt dd blockquote pre table figure figcaption hr address
-    details summary body html
+    p div section article main h1 h2 h3 h4 h5 h6 ul ol dl dt dd blockquote pre table figure figcaption caption hr
+    address details summary form fieldset legend body html
 """
 _DROPPED_TAGS, _BLOCK_TAGS = _DROPPED.split(), frozenset(_BLOCKS.split())
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 _NOT_TEXT = (Comment, Declaration, Doctype, ProcessingInstruction)
 _AUTHORS = ("author", "article:author", "dc.creator", "dcterms.creator")
 _DATES = ("article:published_time", "date", "dc.date", "dcterms.created", "dcterms.date")
@@ -48,12 +53,19 @@ def extract_html(content: bytes) -> Extracted:
         title = heading.get_text() if heading else ""
     said = _details(soup)
     for tag in soup.find_all(_DROPPED_TAGS):
-        # A site's header is dropped; the header of its article holds the heading.
-        if not (tag.name == "header" and tag.find_parent(["article", "main"])):
+        if not _holds_text(tag):
             tag.decompose()
     parts: list[str] = []
     _walk(soup, parts)
     return Extracted(title, (_EMPTY_LINES.sub("\n\n", "".join(parts)),), said)
+
+
+def _holds_text(tag: Tag) -> bool:
+    """Whether an element of the dropped kinds is text here: the header of an article, a heading that is a button."""
+    return bool(
+        (tag.name == "header" and tag.find_parent(["article", "main"]))
+        or (tag.name == "button" and tag.find_parent(_HEADINGS))
+    )
 
 
 def _details(soup: BeautifulSoup) -> Details:
@@ -72,12 +84,26 @@ def _details(soup: BeautifulSoup) -> Details:
 
 def _decoded(content: bytes) -> str:
     declared = EncodingDetector.find_declared_encoding(content, is_html=True)
-    if declared and not content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+    marked = content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
+    if declared and not marked and not _is_read_as_plain(declared):
         try:
             return content.decode(declared)
         except (LookupError, UnicodeDecodeError):
             pass  # pages do declare what they are not
     return plain.decode(content)
+
+
+def _is_read_as_plain(charset: str) -> bool:
+    """Whether a page that declares `charset` is decoded as a text that declares none.
+
+    By the HTML standard Latin-1 and ASCII are names of Windows-1252, as which text is read that is not UTF-8, and a
+    declaration that can be read byte by byte is not in UTF-16.
+    """
+    try:
+        name = codecs.lookup(charset).name
+    except LookupError:
+        return True
+    return name in ("iso8859-1", "ascii") or name.startswith(("utf-16", "utf-32"))
 
 
 def _walk(root: Tag, parts: list[str]) -> None:
@@ -90,14 +116,26 @@ def _walk(root: Tag, parts: list[str]) -> None:
         elif isinstance(node, NavigableString):
             if not isinstance(node, _NOT_TEXT):
                 parts.append(str(node) if _in_pre(node) else re.sub(r"\s+", " ", node))
+        elif node.name == "sup":
+            parts.append(raised(parts[-1] if parts else "", re.sub(r"\s+", " ", node.get_text())))
         elif node.name == "table" and not node.find("table"):
-            rows = (table_row(cell.get_text(" ") for cell in row.find_all(["td", "th"])) for row in node.find_all("tr"))
+            rows = [table_row([_cell(caption)]) for caption in node.find_all("caption")]
+            rows += [table_row(_cell(cell) for cell in row.find_all(["td", "th"])) for row in node.find_all("tr")]
             parts.append("\n\n" + "\n".join(row for row in rows if row) + "\n\n")
         else:
             before, after = _around(node.name)
-            parts.append(before)
-            pending.append(after)
+            # Nothing empty is appended: the last part is what a superscript stands after.
+            if before:
+                parts.append(before)
+            if after:
+                pending.append(after)
             pending.extend(reversed(node.contents))
+
+
+def _cell(cell: Tag) -> str:
+    parts: list[str] = []
+    _walk(cell, parts)  # a cell of a table that holds no table: this goes no deeper
+    return "".join(parts)
 
 
 def _around(name: str) -> tuple[str, str]:
@@ -120,7 +158,7 @@ def extract_markdown(content: bytes) -> Extracted:
     Raises:
         UnreadableDocumentError: the bytes are no text.
     """
-    text = plain.decode(content).replace("\r\n", "\n").replace("\r", "\n")
+    text = plain.decode(content)
     front = front_matter(text)
     lines, heading = _markdown_lines(_HTML_COMMENT.sub("", text[front.end :]).split("\n"))
     return Extracted(front.title or heading, ("\n".join(lines),), front.details)

@@ -28,26 +28,42 @@ def extract(content: bytes) -> Extracted:
 def decode(content: bytes) -> str:
     """Text in UTF-8, in UTF-16 or UTF-32 with a byte order mark, or in Windows-1252 (which includes Latin-1's letters).
 
+    Lines end in a line feed, whatever they ended in.
+
     Raises:
         UnreadableDocumentError: the bytes are no text in any of these.
     """
+    return _decoded(content).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(content: bytes) -> str:
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             try:
                 return content.decode(encoding).removeprefix("\ufeff")
             except UnicodeDecodeError as error:
                 raise UnreadableDocumentError(f"The text is marked as {encoding.upper()} but is damaged.") from error
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
+    # What stands for a damaged character is no sign that the bytes are no text; other control characters are.
+    text = content.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd") - content.count("\ufffd".encode())
+    if damaged and not _is_damaged_utf8(text, damaged):
         # The five bytes that Windows-1252 leaves open are Latin-1 control characters; the check below counts them.
-        text = content.decode("cp1252", errors="replace")
+        text, damaged = content.decode("cp1252", errors="replace"), 0
     controls = sum(1 for c in text if (c < " " and c not in "\t\n\r\f\v\x1b") or "\x7f" <= c <= "\x9f" or c == "\ufffd")
-    if controls > _MOST_CONTROL_SHARE * len(text):
+    if controls - damaged > _MOST_CONTROL_SHARE * len(text):
         raise UnreadableDocumentError(
             "This is not a text file: its bytes are no text in UTF-8, UTF-16 or Windows-1252."
         )
     return text
+
+
+def _is_damaged_utf8(text: str, damaged: int) -> bool:
+    """Whether most of what is not ASCII is sound, in a text that has `damaged` characters replaced.
+
+    In Windows-1252 an accented letter is sound UTF-8 only where the next character happens to complete it, as in `É»`:
+    letters follow most.
+    """
+    return sum(1 for c in text if c > "\x7f" and c != "\ufffd") > damaged
 
 
 def _with_tables(text: str) -> str:

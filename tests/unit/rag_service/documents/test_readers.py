@@ -109,13 +109,89 @@ def test_html_gives_what_a_visitor_reads_without_navigation_and_scripts() -> Non
         "<html><head><title>Tasting\n notes</title><meta charset='latin-1'><script>var x</script></head><body>"
         "<header>Logo</header><nav>Home</nav><main><h1>Ros\u00e9</h1><p>Pale <b>pink</b>,\nfresh.</p>"
         "<ul><li>cold</li><li>dry</li></ul><table><tr><th>g/l</th><th>pH</th></tr><tr><td>4</td><td>3.2</td></tr></table>"
-        "<!-- hidden --><form>Find</form></main><footer>Imprint</footer></body></html>"
+        "<!-- hidden --><form><input value='?'><button>Find</button></form></main><footer>Imprint</footer>"
     )
 
     document = read(page.encode("latin-1"), "page", LIMITS)
 
     assert (document.title, document.media_type) == ("Tasting notes", "text/html")
     assert text_of(document) == "Rosé\n\nPale pink, fresh.\n\n- cold\n- dry\n\ng/l | pH\n4 | 3.2"
+
+
+def body_of(*html: str, head: str = "") -> str:
+    return text_of(read(f"<html><head>{head}</head><body>{''.join(html)}</body></html>".encode("cp1252"), "x", LIMITS))
+
+
+def test_html_within_a_form_is_read_without_the_forms_controls() -> None:
+    controls = (
+        "<input type='text' value='a'><select><option>red</option></select><textarea>Say</textarea><button>Go</button>"
+    )
+
+    assert body_of(f"<form><h1>Rules</h1><p>Locked at ten.</p><label>Wine</label>{controls}</form>") == (
+        "Rules\n\nLocked at ten.\n\nWine"
+    )
+
+
+def test_a_button_in_a_heading_of_html_is_the_heading() -> None:
+    assert body_of("<h3><button>When is it locked?</button></h3><div>At ten.</div><button>More</button>") == (
+        "When is it locked?\n\nAt ten."
+    )
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "US-ASCII", "windows-1252", "no-such-charset"])
+def test_html_that_declares_latin_1_or_ascii_is_windows_1252(charset: str) -> None:
+    said = "The winemaker\u2019s \u201creserve\u201d of 1990\u20131995 is \u20ac50."
+
+    assert body_of(f"<p>{said}</p>", head=f"<meta charset='{charset}'>") == said
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "UTF-16LE", "utf-32"])
+@pytest.mark.parametrize("blanks", range(4))
+def test_html_that_declares_utf_16_in_single_bytes_is_not_believed(charset: str, blanks: int) -> None:
+    page = f"<?xml version='1.0' encoding='{charset}'?><html><body><p>Rosé.</p></body></html>" + " " * blanks
+
+    assert text_of(read(page.encode(), "x.html", LIMITS)) == "Rosé."
+
+
+def test_the_caption_of_a_table_of_html_stands_before_its_rows() -> None:
+    rows = "<tr><th>Wine</th><th>Limit</th></tr><tr><td>red</td><td>150</td></tr>"
+
+    assert body_of(f"<p>See:</p><table><caption>Sulphur\n<b>dioxide</b></caption>{rows}</table>") == (
+        "See:\n\nSulphur dioxide\nWine | Limit\nred | 150"
+    )
+
+
+SUPERSCRIPTS = [
+    ("10", "6", " cells", "10^6 cells"),
+    ("10", "-6", " mol", "10^-6 mol"),
+    ("45 mg/l", "2", " of", "45 mg/l 2 of"),
+    ("wine", "12", ", red", "wine 12, red"),
+    ("150", "1)", "", "150 1)"),
+    ("150", "1,2", "", "150 1,2"),
+    ("9 g s", "\u22121", " at", "9 g s^\u22121 at"),
+    ("30 m", "2", " of", "30 m2 of"),
+    ("rum", "2", "", "rum 2"),
+    ("the 1", "st", " day", "the 1st day"),
+    ("see ", "3", " below", "see 3 below"),
+    ("Cuv\u00e9e", "\u2122", "", "Cuv\u00e9e\u2122"),
+]
+
+
+@pytest.mark.parametrize(("before", "superscript", "after", "line"), SUPERSCRIPTS)
+def test_a_superscript_changes_no_figure(before: str, superscript: str, after: str, line: str) -> None:
+    html = f"<b>{before}</b><a href='#n'><sup>{superscript}</sup></a>{after}".replace("\u2212", "&minus;")
+    document, out = docx.Document(), io.BytesIO()
+    paragraph = document.add_paragraph(before)
+    for part in superscript:  # Word breaks text into runs anywhere
+        paragraph.add_run(part).font.superscript = True
+    paragraph.add_run(after)
+    document.save(out)
+
+    assert body_of(f"<p>{html}</p>") == line
+    assert body_of(f"<table><caption>{html}</caption><tr><td>{html}</td><td>a</td></tr></table>") == (
+        f"{line}\n{line} | a"
+    )
+    assert text_of(read(out.getvalue(), "x.docx", LIMITS)) == line
 
 
 def test_html_nested_deeper_than_the_stack_is_read() -> None:
@@ -152,6 +228,38 @@ def test_the_title_of_markdown_is_its_first_heading_and_of_text_its_file_name() 
 )
 def test_text_is_decoded_from_the_encodings_that_editors_write(content: bytes) -> None:
     assert read(content, "x.txt", LIMITS).pages == ("naïve rosé €",)
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.md", "x.html"])
+def test_a_damaged_character_spoils_no_other_of_utf_8(name: str) -> None:
+    text = "Le château fondé à Saint-Émilion. "
+    cut = (text + "à").encode()[:-1]
+    broken = b"A \xe2\x80 b. " + text.encode()
+
+    assert text_of(read(cut, name, LIMITS)) == text + "\ufffd"
+    assert text_of(read(broken, name, LIMITS)) == "A \ufffd b. " + text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Le château a été fondé à Saint-Émilion, où l'on élève ce rosé naïf.",
+        "«ÉTÉ» et «CAFÉ» : «GELÉ», «ROSÉ»",
+        "À É Ü ß “Größe”, „Süße“ €",
+    ],
+)
+def test_windows_1252_with_many_accents_is_not_taken_for_damaged_utf_8(text: str) -> None:
+    assert text_of(read(text.encode("cp1252"), "x.txt", LIMITS)) == text
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_text_has_the_same_lines_whatever_ends_them(end: str, encoding: str) -> None:
+    lines = ["Rinse it.", "", "Name\tValue", "red\t150"]
+
+    text = read(end.join(lines).encode(encoding), "x.txt", LIMITS).pages[0]
+
+    assert text == "Rinse it.\n\nName | Value\nred | 150"
 
 
 def test_columns_set_apart_by_spaces_become_rows_and_two_spaces_after_a_full_stop_do_not() -> None:
