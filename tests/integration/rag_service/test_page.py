@@ -173,21 +173,45 @@ def test_a_refusal_shows_the_nearest_passages(visit: Callable[..., Page]) -> Non
     expect(turn.locator(".cite")).to_have_count(0)
 
 
-def test_a_verdict_is_recorded_with_its_reason_and_the_right_document(
+def test_a_verdict_is_recorded_with_its_reason_and_the_right_document_and_given_again_keeps_them(
     visit: Callable[..., Page], engine: sa.Engine
 ) -> None:
-    turn = ask(visit(), OFF_TOPIC)
+    page = visit()
+    turn = ask(page, OFF_TOPIC)
     down = turn.get_by_role("button", name="This answer is wrong")
+    reason = turn.get_by_placeholder(re.compile("What is wrong"))
+    right = turn.get_by_label("The answer would be in")
+    send = turn.get_by_role("button", name="Send")
+    noted = turn.get_by_text("Thank you, it is noted.")
+    given = ("down", "It is in the barrels.", "doc-barrels")
+
+    def recorded() -> tuple[str, ...]:
+        with engine.connect() as connection:
+            row = connection.execute(sa.select(answer_feedback)).one()
+        return row.verdict, row.comment, row.correct_document_id
+
     down.click()
     expect(down).to_have_attribute("aria-pressed", "true")
-    turn.get_by_placeholder(re.compile("What is wrong")).fill("It is in the barrels.")
-    turn.get_by_label("The answer would be in").select_option("doc-barrels")
-    turn.get_by_role("button", name="Send").click()
-    expect(turn.get_by_text("Thank you, it is noted.")).to_be_visible()
+    reason.fill("It is in the barrels.")
+    right.select_option("doc-barrels")
+    send.click()
+    expect(noted).to_be_visible()
+    assert recorded() == given
 
-    with engine.connect() as connection:
-        row = connection.execute(sa.select(answer_feedback)).one()
-    assert (row.verdict, row.comment, row.correct_document_id) == ("down", "It is in the barrels.", "doc-barrels")
+    down.click()
+    expect(reason).to_have_value("It is in the barrels.")
+    expect(right).to_have_value("doc-barrels")
+    assert recorded() == given
+
+    # Shown again later, when that document is no longer among those to choose from.
+    set_document(engine, "doc-barrels", state="superseded")
+    page.reload()
+    page.get_by_role("link", name=OFF_TOPIC).click()
+    down.click()
+    expect(reason).to_have_value("It is in the barrels.")
+    send.click()
+    expect(noted).to_be_visible()
+    assert recorded() == given
 
 
 def test_filters_and_what_was_said_before_go_with_the_question(visit: Callable[..., Page], engine: sa.Engine) -> None:
