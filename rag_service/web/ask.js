@@ -9,6 +9,7 @@ const MOST_TURNS = 20;
 const MOST_TURN_CHARS = 4000;
 
 let history = [];
+let conversation = 0;
 let stopping = null;
 let places = [];
 
@@ -77,6 +78,7 @@ function grow() {
 }
 
 export function clear() {
+  conversation += 1;
   stopping?.abort();
   history = [];
   $("conversation").replaceChildren();
@@ -106,9 +108,11 @@ function talk() {
 export async function replay(questionId) {
   clear();
   talk();
+  const own = conversation;
   const turn = addTurn("…");
   try {
     const logged = await api.question(questionId);
+    if (own !== conversation) return;
     turn.heading.textContent = logged.question;
     const place = [logged.topic, logged.segment].filter(Boolean).join(" / ");
     const lost = [...logged.sources, ...logged.nearest].some((source) => source.deleted) ? ", without what was deleted since" : "";

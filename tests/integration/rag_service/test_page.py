@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from cuvee.database import answer_feedback, questions
 from cuvee.settings import Settings
@@ -241,6 +241,28 @@ def test_an_earlier_answer_is_shown_again_as_it_was_given(visit: Callable[..., P
     expect(page.locator(".answer")).to_contain_text("first Sunday of March")
     with engine.connect() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(questions)).scalar_one() == 1
+
+
+def test_an_earlier_answer_that_comes_late_is_no_part_of_a_new_conversation(
+    visit: Callable[..., Page], engine: sa.Engine
+) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    page.reload()
+
+    def on_its_way(route: Route) -> None:
+        page.get_by_role("button", name="New conversation").click()
+        route.continue_()
+
+    page.route("**/questions/*", on_its_way)
+    with page.expect_response("**/questions/*") as late:
+        page.get_by_role("link", name=QUESTION).click()
+    late.value.finished()
+    ask(page, "How is gas detected?")
+
+    with engine.connect() as connection:
+        history = sa.select(questions.c.history).order_by(questions.c.asked_at.desc()).limit(1)
+        assert connection.execute(history).scalar_one() == []
 
 
 def test_what_was_deleted_since_is_not_shown_again(visit: Callable[..., Page], engine: sa.Engine) -> None:
