@@ -137,20 +137,22 @@ async function put(asked) {
   talk();
   const turn = addTurn(asked.question);
   turn.item.scrollIntoView({ block: "start", behavior: "smooth" });
-  busy(new AbortController());
+  const controller = new AbortController();
+  busy(controller);
   try {
-    const answer = await follow(turn, { ...asked, history: history.slice(-MOST_TURNS) }, stopping.signal);
+    const answer = await follow(turn, { ...asked, history: history.slice(-MOST_TURNS) }, controller.signal);
     remember(asked.question, answer);
     say(answer.refused ? `No answer. ${answer.answer}` : `Answered: ${answer.answer}`);
   } catch (error) {
     if (error.name === "AbortError") turn.status.textContent = "Stopped.";
     else fail(turn, error, () => {
+      if (stopping) return;
       turn.item.remove();
       put(asked);
     });
   } finally {
     turn.out.removeAttribute("aria-busy");
-    busy(null);
+    if (stopping === controller) busy(null);
   }
 }
 

@@ -436,8 +436,22 @@ def test_a_broken_answer_says_so_and_can_be_asked_again(
     expect(page.get_by_role("alert").filter(has_text="Something broke here")).to_be_visible()
 
     monkeypatch.undo()
-    page.get_by_role("button", name="Ask again").click()
-    expect(page.locator(".answer")).to_contain_text("first Sunday of March")
+    again, stop = (page.get_by_role("button", name=name) for name in ("Ask again", "Stop"))
+
+    def on_its_way(route: Route) -> None:
+        expect(stop).to_be_visible()
+        again.click()
+        route.continue_()
+
+    # One at a time: while another question is on its way, this one is not asked again.
+    page.route("**/ask", on_its_way, times=1)
+    page.get_by_label("Your question").fill(OFF_TOPIC)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer")).to_contain_text("Not found in the documents")
+    expect(stop).to_be_hidden()
+
+    again.click()
+    expect(page.locator(".answer").last).to_contain_text("first Sunday of March")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Callable[..., Page]) -> None:
