@@ -362,6 +362,14 @@ def test_a_link_to_a_passage_opens_it(visit: Callable[..., Page]) -> None:
     expect(page.locator("#reader mark")).to_have_text("The cellar museum keeps an iron press from 1871.")
 
 
+def test_a_link_that_was_cut_off_says_so_where_one_can_ask(visit: Callable[..., Page]) -> None:
+    page = visit("#/documents/caf%C3%")
+
+    expect(page.get_by_role("alert").filter(has_text="This link is damaged")).to_be_visible()
+    expect(page.get_by_label("Your question")).to_be_visible()
+    expect(page.get_by_text("3 documents in 2 topics")).to_be_visible()
+
+
 def test_on_a_phone_back_closes_what_an_answer_or_the_list_opened(visit: Callable[..., Page]) -> None:
     page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     reader = page.locator("#reader")
