@@ -17,8 +17,14 @@ export function startKey({ check, enter, forget }) {
   });
   $("key-form").addEventListener("submit", async (event) => {
     event.preventDefault();
+    const typed = $("key").value.trim();
+    // The header that carries it takes no other characters.
+    if (!/^[\x20-\x7e]+$/.test(typed)) {
+      askForKey("A key has only plain letters, digits and signs. Copy it again, whole.");
+      return;
+    }
     const before = key.get();
-    key.keep($("key").value.trim());
+    key.keep(typed);
     try {
       await check();
       $("key-dialog").close();

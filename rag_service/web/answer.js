@@ -99,7 +99,7 @@ function foot(response) {
 }
 
 function verdict(response, place) {
-  const given = { verdict: response.feedback?.verdict ?? null };
+  const given = { verdict: null, comment: null, correct_document_id: null, ...response.feedback };
   const buttons = ["up", "down"].map((value) => {
     const label = value === "up" ? "This answer is right" : "This answer is wrong";
     const judge = () => give(response.question_id, value, given, buttons, place);
@@ -114,29 +114,32 @@ function press(buttons, value) {
 }
 
 async function give(questionId, value, given, buttons, place) {
-  const before = given.verdict;
   press(buttons, value);
   try {
-    await api.feedback({ question_id: questionId, verdict: value });
-    given.verdict = value;
-    place.replaceChildren(await reasonForm(questionId, value, place));
+    // A verdict replaces the former one and its reason; the same one again is only a way to the reason.
+    if (value !== given.verdict) {
+      await api.feedback({ question_id: questionId, verdict: value });
+      Object.assign(given, { verdict: value, comment: null, correct_document_id: null });
+    }
+    place.replaceChildren(await reasonForm(questionId, value, given, place));
     place.querySelector("textarea").focus({ preventScroll: true });
     place.scrollIntoView({ block: "nearest" });
     say("Thank you. You can say why.");
   } catch (error) {
-    press(buttons, before);
+    press(buttons, given.verdict);
     place.replaceChildren(el("p", { class: "problem", role: "alert" }, error.message));
   }
 }
 
-async function reasonForm(questionId, value, place) {
-  const comment = el("textarea", { rows: 2, maxlength: 2000, "aria-label": REASONS[value], placeholder: `${REASONS[value]} (optional)` });
-  const correct = value === "down" ? await documentChoice() : null;
+async function reasonForm(questionId, value, given, place) {
+  const comment = el("textarea", { rows: 2, maxlength: 2000, "aria-label": REASONS[value], placeholder: `${REASONS[value]} (optional)` }, given.comment);
+  const correct = value === "down" ? await documentChoice(given.correct_document_id) : null;
   const send = async (event) => {
     event.preventDefault();
     try {
       const wanted = { comment: comment.value.trim() || null, correct_document_id: correct?.querySelector("select").value || null };
       await api.feedback({ question_id: questionId, verdict: value, ...wanted });
+      Object.assign(given, wanted);
       place.replaceChildren(el("p", { class: "fine", role: "status" }, "Thank you, it is noted."));
     } catch (error) {
       place.append(el("p", { class: "problem", role: "alert" }, error.message));
@@ -147,10 +150,12 @@ async function reasonForm(questionId, value, place) {
   return el("form", { onsubmit: send }, comment, correct, actions);
 }
 
-async function documentChoice() {
+async function documentChoice(before) {
   const { documents, total } = await api.documents({ state: "indexed", limit: 500 });
   if (!total) return null;
-  const named = documents.map((d) => el("option", { value: d.document_id }, `${d.title || d.uri} (${d.topic} / ${d.segment})`));
+  const named = documents.map((d) => el("option", { value: d.document_id, selected: d.document_id === before }, `${d.title || d.uri} (${d.topic} / ${d.segment})`));
+  // What was said before stays, though its document may have been replaced since.
+  if (before && !documents.some((d) => d.document_id === before)) named.push(el("option", { value: before, selected: true }, "the document named before"));
   return el("label", {}, el("span", {}, "The answer would be in"), el("select", {}, el("option", { value: "" }, "not said"), ...named));
 }
 

@@ -28,10 +28,11 @@ function forget() {
 /** `#/`, `#/questions/<id>`, `#/documents`, `#/documents/<id>?start=&end=&page=` */
 async function route() {
   const [path, query] = location.hash.slice(1).split("?");
-  const [view, id] = path.split("/").slice(1).map(decodeURIComponent);
+  const parts = decoded(path);
+  const [view, id] = parts ?? [];
   if (view !== "documents" || !id) reader.close();
   show(view === "documents" ? "documents" : "ask");
-  notice("");
+  notice(parts ? "" : "This link is damaged; it may have been cut off.");
   try {
     if (view === "documents") {
       await documents.enter();
@@ -41,6 +42,15 @@ async function route() {
     }
   } catch (error) {
     if (error.status !== 401) notice(error.message);
+  }
+}
+
+/** The parts of a path; null where it breaks off within an escape such as %C3%A9. */
+function decoded(path) {
+  try {
+    return path.split("/").slice(1).map(decodeURIComponent);
+  } catch {
+    return null;
   }
 }
 

@@ -9,6 +9,7 @@ const MOST_TURNS = 20;
 const MOST_TURN_CHARS = 4000;
 
 let history = [];
+let conversation = 0;
 let stopping = null;
 let places = [];
 
@@ -77,6 +78,7 @@ function grow() {
 }
 
 export function clear() {
+  conversation += 1;
   stopping?.abort();
   history = [];
   $("conversation").replaceChildren();
@@ -106,9 +108,11 @@ function talk() {
 export async function replay(questionId) {
   clear();
   talk();
+  const own = conversation;
   const turn = addTurn("…");
   try {
     const logged = await api.question(questionId);
+    if (own !== conversation) return;
     turn.heading.textContent = logged.question;
     const place = [logged.topic, logged.segment].filter(Boolean).join(" / ");
     const lost = [...logged.sources, ...logged.nearest].some((source) => source.deleted) ? ", without what was deleted since" : "";
@@ -133,20 +137,22 @@ async function put(asked) {
   talk();
   const turn = addTurn(asked.question);
   turn.item.scrollIntoView({ block: "start", behavior: "smooth" });
-  busy(new AbortController());
+  const controller = new AbortController();
+  busy(controller);
   try {
-    const answer = await follow(turn, { ...asked, history: history.slice(-MOST_TURNS) }, stopping.signal);
+    const answer = await follow(turn, { ...asked, history: history.slice(-MOST_TURNS) }, controller.signal);
     remember(asked.question, answer);
     say(answer.refused ? `No answer. ${answer.answer}` : `Answered: ${answer.answer}`);
   } catch (error) {
     if (error.name === "AbortError") turn.status.textContent = "Stopped.";
     else fail(turn, error, () => {
+      if (stopping) return;
       turn.item.remove();
       put(asked);
     });
   } finally {
     turn.out.removeAttribute("aria-busy");
-    busy(null);
+    if (stopping === controller) busy(null);
   }
 }
 

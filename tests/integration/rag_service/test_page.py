@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from cuvee.database import answer_feedback, questions
 from cuvee.settings import Settings
@@ -67,6 +67,10 @@ def test_the_key_is_asked_for_once_checked_and_can_be_forgotten(visit: Callable[
     expect(dialog).to_contain_text("unknown or was revoked")
     page.keyboard.press("Escape")
     expect(dialog).to_be_visible()
+    # No request can carry this one, as it is copied from where it was shortened.
+    page.get_by_label("API key").fill("cuvee_for…")
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("plain letters, digits and signs")
 
     page.get_by_label("API key").fill(KEY)
     page.keyboard.press("Enter")
@@ -173,21 +177,45 @@ def test_a_refusal_shows_the_nearest_passages(visit: Callable[..., Page]) -> Non
     expect(turn.locator(".cite")).to_have_count(0)
 
 
-def test_a_verdict_is_recorded_with_its_reason_and_the_right_document(
+def test_a_verdict_is_recorded_with_its_reason_and_the_right_document_and_given_again_keeps_them(
     visit: Callable[..., Page], engine: sa.Engine
 ) -> None:
-    turn = ask(visit(), OFF_TOPIC)
+    page = visit()
+    turn = ask(page, OFF_TOPIC)
     down = turn.get_by_role("button", name="This answer is wrong")
+    reason = turn.get_by_placeholder(re.compile("What is wrong"))
+    right = turn.get_by_label("The answer would be in")
+    send = turn.get_by_role("button", name="Send")
+    noted = turn.get_by_text("Thank you, it is noted.")
+    given = ("down", "It is in the barrels.", "doc-barrels")
+
+    def recorded() -> tuple[str, ...]:
+        with engine.connect() as connection:
+            row = connection.execute(sa.select(answer_feedback)).one()
+        return row.verdict, row.comment, row.correct_document_id
+
     down.click()
     expect(down).to_have_attribute("aria-pressed", "true")
-    turn.get_by_placeholder(re.compile("What is wrong")).fill("It is in the barrels.")
-    turn.get_by_label("The answer would be in").select_option("doc-barrels")
-    turn.get_by_role("button", name="Send").click()
-    expect(turn.get_by_text("Thank you, it is noted.")).to_be_visible()
+    reason.fill("It is in the barrels.")
+    right.select_option("doc-barrels")
+    send.click()
+    expect(noted).to_be_visible()
+    assert recorded() == given
 
-    with engine.connect() as connection:
-        row = connection.execute(sa.select(answer_feedback)).one()
-    assert (row.verdict, row.comment, row.correct_document_id) == ("down", "It is in the barrels.", "doc-barrels")
+    down.click()
+    expect(reason).to_have_value("It is in the barrels.")
+    expect(right).to_have_value("doc-barrels")
+    assert recorded() == given
+
+    # Shown again later, when that document is no longer among those to choose from.
+    set_document(engine, "doc-barrels", state="superseded")
+    page.reload()
+    page.get_by_role("link", name=OFF_TOPIC).click()
+    down.click()
+    expect(reason).to_have_value("It is in the barrels.")
+    send.click()
+    expect(noted).to_be_visible()
+    assert recorded() == given
 
 
 def test_filters_and_what_was_said_before_go_with_the_question(visit: Callable[..., Page], engine: sa.Engine) -> None:
@@ -217,6 +245,28 @@ def test_an_earlier_answer_is_shown_again_as_it_was_given(visit: Callable[..., P
     expect(page.locator(".answer")).to_contain_text("first Sunday of March")
     with engine.connect() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(questions)).scalar_one() == 1
+
+
+def test_an_earlier_answer_that_comes_late_is_no_part_of_a_new_conversation(
+    visit: Callable[..., Page], engine: sa.Engine
+) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    page.reload()
+
+    def on_its_way(route: Route) -> None:
+        page.get_by_role("button", name="New conversation").click()
+        route.continue_()
+
+    page.route("**/questions/*", on_its_way)
+    with page.expect_response("**/questions/*") as late:
+        page.get_by_role("link", name=QUESTION).click()
+    late.value.finished()
+    ask(page, "How is gas detected?")
+
+    with engine.connect() as connection:
+        history = sa.select(questions.c.history).order_by(questions.c.asked_at.desc()).limit(1)
+        assert connection.execute(history).scalar_one() == []
 
 
 def test_what_was_deleted_since_is_not_shown_again(visit: Callable[..., Page], engine: sa.Engine) -> None:
@@ -316,6 +366,14 @@ def test_a_link_to_a_passage_opens_it(visit: Callable[..., Page]) -> None:
     expect(page.locator("#reader mark")).to_have_text("The cellar museum keeps an iron press from 1871.")
 
 
+def test_a_link_that_was_cut_off_says_so_where_one_can_ask(visit: Callable[..., Page]) -> None:
+    page = visit("#/documents/caf%C3%")
+
+    expect(page.get_by_role("alert").filter(has_text="This link is damaged")).to_be_visible()
+    expect(page.get_by_label("Your question")).to_be_visible()
+    expect(page.get_by_text("3 documents in 2 topics")).to_be_visible()
+
+
 def test_on_a_phone_back_closes_what_an_answer_or_the_list_opened(visit: Callable[..., Page]) -> None:
     page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     reader = page.locator("#reader")
@@ -390,8 +448,22 @@ def test_a_broken_answer_says_so_and_can_be_asked_again(
     expect(page.get_by_role("alert").filter(has_text="Something broke here")).to_be_visible()
 
     monkeypatch.undo()
-    page.get_by_role("button", name="Ask again").click()
-    expect(page.locator(".answer")).to_contain_text("first Sunday of March")
+    again, stop = (page.get_by_role("button", name=name) for name in ("Ask again", "Stop"))
+
+    def on_its_way(route: Route) -> None:
+        expect(stop).to_be_visible()
+        again.click()
+        route.continue_()
+
+    # One at a time: while another question is on its way, this one is not asked again.
+    page.route("**/ask", on_its_way, times=1)
+    page.get_by_label("Your question").fill(OFF_TOPIC)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer")).to_contain_text("Not found in the documents")
+    expect(stop).to_be_hidden()
+
+    again.click()
+    expect(page.locator(".answer").last).to_contain_text("first Sunday of March")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Callable[..., Page]) -> None:
