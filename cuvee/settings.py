@@ -9,6 +9,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -249,7 +250,7 @@ class Settings(BaseSettings):
 
     def local_database_url(self, database: str) -> str:
         """SQLAlchemy URL of one database in the embedded PostgreSQL."""
-        return f"postgresql+psycopg2://postgres@/{database}?host={self.socket_dir}"
+        return f"postgresql+psycopg2://postgres@/{database}?host={quote(str(self.socket_dir))}"
 
     @property
     def resolved_database_url(self) -> str:

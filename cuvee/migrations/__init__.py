@@ -11,7 +11,8 @@ from cuvee.database import single_writer
 
 def config(connection: sa.Connection) -> Config:
     alembic = Config()
-    alembic.set_main_option("script_location", str(Path(__file__).parent))
+    # alembic expands %(name)s
+    alembic.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     alembic.attributes["connection"] = connection
     return alembic
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from alembic import command
 from cuvee import migrations
 from cuvee.database import notify, single_writer
 from cuvee.listener import Listener
+from cuvee.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -187,6 +190,30 @@ def test_it_looks_from_time_to_time_without_being_told(database_url: str, change
         assert eventually(lambda: changed.calls >= 3)
     finally:
         thread.stop()
+
+
+@pytest.mark.parametrize("name", ["my wines", "a+b&c=d%25"])
+def test_it_listens_in_a_home_of_any_name(name: str, database_url: str, changed: Counted) -> None:
+    # Short, as a socket's address is: a longer home has its sockets elsewhere.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        settings = Settings(home=Path(folder) / name)
+        settings.run_dir.mkdir(parents=True)
+        settings.socket_dir.symlink_to(str(sa.make_url(database_url).query["host"]))
+        thread = Listener(settings.local_database_url("postgres"), "cuvee_test", changed, check_seconds=600)
+        thread.start()
+        try:
+            assert eventually(lambda: changed.calls == 1)
+        finally:
+            thread.stop()
+
+
+def test_migrations_are_found_in_a_project_of_any_name(monkeypatch: pytest.MonkeyPatch, engine: sa.Engine) -> None:
+    monkeypatch.setattr(migrations, "__file__", "/home/100% my wine/cuvee/migrations/__init__.py")
+
+    with engine.connect() as connection:
+        found = migrations.config(connection).get_main_option("script_location")
+
+    assert found == "/home/100% my wine/cuvee/migrations"
 
 
 def test_the_migrations_make_exactly_the_schema_in_code(engine: sa.Engine) -> None:

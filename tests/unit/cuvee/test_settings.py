@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from cuvee.errors import ConfigurationError
@@ -88,6 +89,15 @@ def test_a_long_home_still_gets_a_folder_whose_sockets_have_valid_addresses(tmp_
 
     assert len(str(settings.socket_dir / ".s.PGSQL.5432")) <= 107
     assert settings.socket_dir != Settings(home=tmp_path / ("long" * 41)).socket_dir
+
+
+@pytest.mark.parametrize("name", ["my wines", "100% wine", "a+b&c=d", "100%25", "#1?"])
+def test_the_embedded_database_is_found_in_a_home_of_any_name(name: str) -> None:
+    settings = Settings(home=Path("/home") / name)
+
+    url = sa.make_url(settings.local_database_url("airflow"))
+
+    assert (url.database, url.query) == ("airflow", {"host": f"/home/{name}/data/run/sockets"})
 
 
 @pytest.mark.parametrize("name", ["wine", "golden"])

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 import requests
+from supervisor.options import ServerOptions
 from typer.testing import CliRunner
 
 from cuvee.cli import app
@@ -109,6 +111,22 @@ def test_every_process_of_the_stack_is_supervised_with_restart_and_a_log(home: S
     for one in everything:
         section = written[f"program:{one.name}"]
         assert (section["autorestart"], section["stdout_logfile"]) == ("true", str(home.logs_dir / f"{one.name}.log"))
+
+
+@pytest.mark.parametrize("name", ["my wines", "100% wine", "a+b&c=d", "%(home)s"])
+def test_a_home_of_any_name_reaches_supervisor_as_it_is(name: str, tmp_path: Path) -> None:
+    home = Settings(home=tmp_path / name)
+    thing = Program("thing", ["run", str(home.home)], lambda: True, environment={"JAVA_HOME": str(home.home)})
+
+    read = ServerOptions()
+    read.realize(["-c", str(supervision.write_configuration(home, [thing])), "-n"])
+
+    section = read.process_group_configs[0].process_configs[0]
+    assert shlex.split(section.command)[-2:] == ["run", str(home.home)]
+    assert section.environment == {"JAVA_HOME": str(home.home)}
+    assert section.stdout_logfile == str(supervision.log_path(home, "thing"))
+    assert (read.directory, read.logfile) == (str(home.home), str(supervision.log_path(home, "supervisord")))
+    assert read.server_configs[0]["file"] == str(supervision._socket(home))
 
 
 def test_the_configuration_of_supervisor_holds_no_secret(home: Settings) -> None:
