@@ -26,7 +26,9 @@ from cuvee.stack.programs import Program, environment, programs
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("CUVEE_API_KEY", "AIRFLOW_PASSWORD", "AIRFLOW_JWT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
     return Settings(home=tmp_path)
 
 
@@ -51,6 +53,20 @@ def test_what_a_person_wrote_into_env_is_kept_and_missing_secrets_are_added(home
     assert found["AIRFLOW_PASSWORD"] == "mine"
     assert len(found["AIRFLOW_JWT_SECRET"]) > 40
     assert secrets.ensure(home) == found
+
+
+def test_secrets_of_the_environment_go_before_env_and_stay_out_of_it(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.env_file.write_text("CUVEE_API_KEY=of-the-file\n")
+    monkeypatch.setenv("CUVEE_API_KEY", "of-the-environment")
+    monkeypatch.setenv("AIRFLOW_PASSWORD", "of-the-environment")
+
+    found = secrets.ensure(home)
+
+    assert (found["CUVEE_API_KEY"], found["AIRFLOW_PASSWORD"]) == ("of-the-environment", "of-the-environment")
+    assert home.env_file.read_text().startswith("CUVEE_API_KEY=of-the-file\n")
+    assert "of-the-environment" not in home.env_file.read_text()
 
 
 def test_a_port_in_use_is_named_with_its_setting_and_holder(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
