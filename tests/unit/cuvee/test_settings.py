@@ -42,6 +42,33 @@ def test_a_bad_value_is_refused_and_the_setting_is_named(
         Settings.load(tmp_path)
 
 
+def test_an_env_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("CUVEE_EMBEDDER=/modèles\n".encode("latin-1"))
+
+    with pytest.raises(ConfigurationError, match=rf"{tmp_path / '.env'} is not UTF-8"):
+        Settings.load(tmp_path)
+
+
+def test_a_database_url_is_taken_as_many_hosts_print_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUVEE_DATABASE_URL", "postgres://me:pw@db.example/cuvee")
+
+    assert Settings.load(tmp_path).resolved_database_url == "postgresql://me:pw@db.example/cuvee"
+
+
+@pytest.mark.parametrize(
+    "url", ["db.example/topsecret", "mysql://me:topsecret@db/x", "postgresql://me:topsecret@db:a/x"]
+)
+def test_a_broken_database_url_is_named_but_not_shown(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUVEE_DATABASE_URL", url)
+
+    with pytest.raises(ConfigurationError, match=r"CUVEE_DATABASE_URL: .*postgresql://user") as failure:
+        Settings.load(tmp_path)
+
+    assert "topsecret" not in f"{failure.value}{failure.value.__cause__}"
+
+
 def test_every_bad_value_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUVEE_RAG_PORT", "1")
     (tmp_path / ".env").write_text("CUVEE_ML_PORT=2\n")
