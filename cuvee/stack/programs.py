@@ -198,10 +198,9 @@ def environment(settings: Settings, secrets: dict[str, str], stack_id: str) -> d
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
-    ours = {f"CUVEE_{name.upper()}": _written(value) for name, value in _chosen(settings).items()}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "CUVEE_"))},
-        **ours,
+        **_ours(settings),
         **{f"AIRFLOW__{name}": str(value) for name, value in airflow.items()},
         "AIRFLOW_HOME": str(airflow_home),
         "CUVEE_STACK_ID": stack_id,
@@ -214,9 +213,15 @@ def environment(settings: Settings, secrets: dict[str, str], stack_id: str) -> d
     }
 
 
-def _chosen(settings: Settings) -> dict[str, object]:
+def choices(settings: Settings, secrets: dict[str, str]) -> dict[str, str]:
+    """All by which one start of the stack can differ from another; what `environment` adds follows from it."""
+    return _ours(settings) | {name: value for name, value in secrets.items() if name != "CUVEE_API_KEY"}
+
+
+def _ours(settings: Settings) -> dict[str, str]:
     """All that is set, but for the API key, of which processes only need the hash in the database."""
-    return {name: value for name, value in settings.model_dump(exclude={"api_key"}).items() if value not in ("", None)}
+    given = settings.model_dump(exclude={"api_key"})
+    return {f"CUVEE_{name.upper()}": _written(value) for name, value in given.items() if value not in ("", None)}
 
 
 def _written(value: object) -> str:

@@ -25,16 +25,21 @@ _HEADER = (
 
 
 def ensure(settings: Settings) -> dict[str, str]:
-    """All secrets of the stack; those that `.env` lacks are generated and added to it, the rest of the file is kept."""
+    """All secrets of the stack, from the environment, then from `.env`.
+
+    Those that both lack are generated and added to `.env`; the rest of the file is kept.
+    """
     path = settings.env_file
     present = {name: value for name, value in dotenv_values(path).items() if value} if path.exists() else {}
+    present |= {name: os.environ[name] for name in _GENERATORS if os.environ.get(name)}
     missing = {name: make() for name, make in _GENERATORS.items() if name not in present}
     if missing:
         before = path.read_text() if path.exists() else _HEADER
         if not before.endswith("\n"):
             before += "\n"
         _write_private(path, before + "".join(f"{name}={value}\n" for name, value in missing.items()))
-    path.chmod(0o600)
+    if path.exists():
+        path.chmod(0o600)
     return {name: present.get(name) or missing[name] for name in _GENERATORS}
 
 

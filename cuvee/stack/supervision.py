@@ -58,11 +58,6 @@ def _socket(settings: Settings) -> Path:
     return settings.socket_dir.with_name(settings.socket_dir.name + "-supervisor.sock")
 
 
-def _quoted(words: list[str]) -> str:
-    # supervisor expands %(name)s in commands
-    return shlex.join(words).replace("%", "%%")
-
-
 def _launched(program: Program) -> list[str]:
     # PostgreSQL ends its own children when the postmaster dies, and must be let finish that.
     if program.name == "postgres":
@@ -92,7 +87,7 @@ def write_configuration(settings: Settings, programs: list[Program]) -> Path:
         written["supervisord"]["user"] = "root"
     for program in programs:
         section = {
-            "command": _quoted(_launched(program)),
+            "command": shlex.join(_launched(program)),
             "autostart": "false",
             "autorestart": "true",
             "startsecs": "2",
@@ -102,7 +97,8 @@ def write_configuration(settings: Settings, programs: list[Program]) -> Path:
             "stopasgroup": str(program.stop_group).lower(),
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": str(log_path(settings, program.name)),
+            # supervisor expands this one twice
+            "stdout_logfile": str(log_path(settings, program.name)).replace("%", "%%"),
             "stdout_logfile_maxbytes": "20MB",
             "stdout_logfile_backups": "2",
         }
@@ -111,6 +107,9 @@ def write_configuration(settings: Settings, programs: list[Program]) -> Path:
         if program.environment:
             section["environment"] = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
         written[f"program:{program.name}"] = section
+    for name in written.sections():
+        # supervisor expands %(name)s in every value
+        written[name] = {option: value.replace("%", "%%") for option, value in written[name].items()}
     path = settings.run_dir / "supervisord.conf"
     with path.open("w") as target:
         written.write(target)

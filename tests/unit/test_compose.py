@@ -1,11 +1,14 @@
 """docker-compose.yml keeps its promises: nothing public, no default secret, the same Airflow as on one machine."""
 
 import re
+import subprocess
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from cuvee.settings import PROJECT_DIR, Settings
 from cuvee.stack import programs
@@ -92,6 +95,15 @@ def test_the_example_of_env_names_every_setting_and_no_other() -> None:
     in_example = set(re.findall(r"^#?(CUVEE_\w+)=", _EXAMPLE, re.MULTILINE))
     fields = set(Settings.model_fields) - _ADDRESSES - {"home", "objects_url"}
     assert in_example - {"CUVEE_INBOX"} == {f"CUVEE_{field.upper()}" for field in fields}
+
+
+def test_a_shell_reads_the_example_of_env_as_we_do() -> None:
+    lines = "\n".join(re.findall(r"^#(CUVEE_\w+=.*)", _EXAMPLE, re.MULTILINE))
+    read = subprocess.run(
+        ["/bin/sh", "-c", f"set -a\n{lines}\nenv"], env={}, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    expected = {f"{name}={value}" for name, value in dotenv_values(stream=StringIO(lines)).items()}
+    assert expected <= set(read)
 
 
 def test_no_setting_is_passed_on_that_does_not_exist() -> None:

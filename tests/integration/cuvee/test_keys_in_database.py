@@ -39,6 +39,24 @@ def test_recording_a_key_again_changes_nothing(engine: sa.Engine) -> None:
     assert KeyRing(engine).authenticate("bearer cuvee_one", "rag").name == "first"
 
 
+def test_a_key_takes_the_place_of_the_former_one_of_its_name_alone_and_can_come_back(engine: sa.Engine) -> None:
+    def valid() -> list[str]:
+        with engine.connect() as connection:
+            found = sa.select(api_keys.c.key_sha256).where(api_keys.c.revoked_at.is_(None))
+            hashes = set(connection.execute(found).scalars())
+        return [key for key in ("cuvee_old", "cuvee_new", "cuvee_other") if keys._hash(key) in hashes]
+
+    keys.ensure(engine, "other", "cuvee_other")
+    keys.ensure(engine, "first", "cuvee_old")
+
+    keys.ensure(engine, "first", "cuvee_new")
+    assert valid() == ["cuvee_new", "cuvee_other"]
+
+    keys.ensure(engine, "first", "cuvee_old")
+    assert valid() == ["cuvee_old", "cuvee_other"]
+    assert count(engine) == 3
+
+
 def test_the_key_itself_is_nowhere_in_the_database(engine: sa.Engine) -> None:
     keys.ensure(engine, "first", "cuvee_one")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from cuvee.errors import ConfigurationError
@@ -39,6 +40,33 @@ def test_a_bad_value_is_refused_and_the_setting_is_named(
 
     with pytest.raises(ConfigurationError, match=name):
         Settings.load(tmp_path)
+
+
+def test_an_env_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("CUVEE_EMBEDDER=/modèles\n".encode("latin-1"))
+
+    with pytest.raises(ConfigurationError, match=rf"{tmp_path / '.env'} is not UTF-8"):
+        Settings.load(tmp_path)
+
+
+def test_a_database_url_is_taken_as_many_hosts_print_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUVEE_DATABASE_URL", "postgres://me:pw@db.example/cuvee")
+
+    assert Settings.load(tmp_path).resolved_database_url == "postgresql://me:pw@db.example/cuvee"
+
+
+@pytest.mark.parametrize(
+    "url", ["db.example/topsecret", "mysql://me:topsecret@db/x", "postgresql://me:topsecret@db:a/x"]
+)
+def test_a_broken_database_url_is_named_but_not_shown(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUVEE_DATABASE_URL", url)
+
+    with pytest.raises(ConfigurationError, match=r"CUVEE_DATABASE_URL: .*postgresql://user") as failure:
+        Settings.load(tmp_path)
+
+    assert "topsecret" not in f"{failure.value}{failure.value.__cause__}"
 
 
 def test_every_bad_value_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +116,15 @@ def test_a_long_home_still_gets_a_folder_whose_sockets_have_valid_addresses(tmp_
 
     assert len(str(settings.socket_dir / ".s.PGSQL.5432")) <= 107
     assert settings.socket_dir != Settings(home=tmp_path / ("long" * 41)).socket_dir
+
+
+@pytest.mark.parametrize("name", ["my wines", "100% wine", "a+b&c=d", "100%25", "#1?"])
+def test_the_embedded_database_is_found_in_a_home_of_any_name(name: str) -> None:
+    settings = Settings(home=Path("/home") / name)
+
+    url = sa.make_url(settings.local_database_url("airflow"))
+
+    assert (url.database, url.query) == ("airflow", {"host": f"/home/{name}/data/run/sockets"})
 
 
 @pytest.mark.parametrize("name", ["wine", "golden"])

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 import requests
+from supervisor.options import ServerOptions
 from typer.testing import CliRunner
 
 from cuvee.cli import app
@@ -24,7 +26,9 @@ from cuvee.stack.programs import Program, environment, programs
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("CUVEE_API_KEY", "AIRFLOW_PASSWORD", "AIRFLOW_JWT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
     return Settings(home=tmp_path)
 
 
@@ -49,6 +53,20 @@ def test_what_a_person_wrote_into_env_is_kept_and_missing_secrets_are_added(home
     assert found["AIRFLOW_PASSWORD"] == "mine"
     assert len(found["AIRFLOW_JWT_SECRET"]) > 40
     assert secrets.ensure(home) == found
+
+
+def test_secrets_of_the_environment_go_before_env_and_stay_out_of_it(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.env_file.write_text("CUVEE_API_KEY=of-the-file\n")
+    monkeypatch.setenv("CUVEE_API_KEY", "of-the-environment")
+    monkeypatch.setenv("AIRFLOW_PASSWORD", "of-the-environment")
+
+    found = secrets.ensure(home)
+
+    assert (found["CUVEE_API_KEY"], found["AIRFLOW_PASSWORD"]) == ("of-the-environment", "of-the-environment")
+    assert home.env_file.read_text().startswith("CUVEE_API_KEY=of-the-file\n")
+    assert "of-the-environment" not in home.env_file.read_text()
 
 
 def test_a_port_in_use_is_named_with_its_setting_and_holder(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +127,22 @@ def test_every_process_of_the_stack_is_supervised_with_restart_and_a_log(home: S
     for one in everything:
         section = written[f"program:{one.name}"]
         assert (section["autorestart"], section["stdout_logfile"]) == ("true", str(home.logs_dir / f"{one.name}.log"))
+
+
+@pytest.mark.parametrize("name", ["my wines", "100% wine", "a+b&c=d", "%(home)s"])
+def test_a_home_of_any_name_reaches_supervisor_as_it_is(name: str, tmp_path: Path) -> None:
+    home = Settings(home=tmp_path / name)
+    thing = Program("thing", ["run", str(home.home)], lambda: True, environment={"JAVA_HOME": str(home.home)})
+
+    read = ServerOptions()
+    read.realize(["-c", str(supervision.write_configuration(home, [thing])), "-n"])
+
+    section = read.process_group_configs[0].process_configs[0]
+    assert shlex.split(section.command)[-2:] == ["run", str(home.home)]
+    assert section.environment == {"JAVA_HOME": str(home.home)}
+    assert section.stdout_logfile == str(supervision.log_path(home, "thing"))
+    assert (read.directory, read.logfile) == (str(home.home), str(supervision.log_path(home, "supervisord")))
+    assert read.server_configs[0]["file"] == str(supervision._socket(home))
 
 
 def test_the_configuration_of_supervisor_holds_no_secret(home: Settings) -> None:
