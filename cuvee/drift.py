@@ -126,11 +126,13 @@ def compare(profile: Profile, columns: Mapping[str, Floats]) -> list[Moved]:
 def population_stability(baseline: Distribution, values: Floats) -> float:
     """Sum over bins of (later share - baseline share) * ln(later share / baseline share).
 
-    The bins are the baseline's tenths, fewer where values repeat; half a row is added to each, so that an empty one
-    has a logarithm.
+    The bins are the baseline's tenths, fewer where values repeat; of a baseline that is one value: below, at and above
+    it. Half a row is added to each, so that an empty one has a logarithm.
     """
     tenths = np.asarray(baseline.quantiles)[:: (_POINTS - 1) // _BINS]
     edges = np.unique(tenths[tenths < tenths[-1]])
+    if tenths[0] == tenths[-1]:
+        edges = np.array([np.nextafter(tenths[0], -np.inf), tenths[0]])
     before = np.diff(baseline.share_up_to(edges), prepend=0.0, append=1.0) * baseline.rows
     after = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(before))
     p, q = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (after, before))

@@ -142,7 +142,8 @@ class Settings(BaseSettings):
     monitor_least_rows: Annotated[int, Field(ge=30)] = 200
     """Fewer predictions say nothing about drift."""
     monitor_least_observed: Annotated[int, Field(ge=30)] = 50
-    """Fewer observed qualities say nothing about the error."""
+    """Fewer observed qualities say nothing about the error, and are no reason to train again for inputs that stay where
+    they moved."""
     monitor_significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Chance of a false alarm in one report, of drift and of degradation each."""
     monitor_psi_limit: Annotated[float, Field(ge=0)] = 0.2

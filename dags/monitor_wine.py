@@ -6,7 +6,8 @@ and observed to say anything (`CUVEE_MONITOR_LEAST_ROWS`, `CUVEE_MONITOR_LEAST_O
 **What it makes.** A verdict, *stable*, *drifting* or *degraded*, with its reasons: a row in `monitoring_reports`, which
 `ml_service` shows as metrics, and a page with tables and plots in MLflow, experiment `wine-monitoring`. If the verdict
 asks for it (strong evidence, or `CUVEE_MONITOR_CONSECUTIVE` alarming verdicts in a row, and no retraining was asked for
-within `CUVEE_MONITOR_COOLDOWN_HOURS`), the Asset `wine_drift` starts `train_wine`.
+within `CUVEE_MONITOR_COOLDOWN_HOURS`), the Asset `wine_drift` starts `train_wine`. Inputs that merely stay where they
+moved ask once: again only after `CUVEE_MONITOR_LEAST_OBSERVED` qualities came in since; else nothing is new to learn.
 
 **When it fails.** The champion's run has no profile (train it again), or MLflow or the database is down. What is served
 goes on. Running it again is always safe: one run writes one row.

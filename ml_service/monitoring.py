@@ -39,7 +39,8 @@ class Limits:
     consecutive: int
     """So many verdicts in a row ask for a retraining, unless the evidence is strong."""
     cooldown: timedelta
-    """Time after one retraining was asked for in which none is asked for again."""
+    """Time after one retraining was asked for in which none is asked for again; after it, inputs that merely stay moved
+    ask for one only with `least_observed` new qualities."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -147,7 +148,7 @@ def _told(error: Shift, observed: int, degraded: bool, limits: Limits) -> str:
 
 
 def asks_for_retraining(
-    verdict: Verdict, version: int, earlier: Sequence[Earlier], limits: Limits, now: datetime
+    verdict: Verdict, version: int, earlier: Sequence[Earlier], limits: Limits, now: datetime, received: int = 0
 ) -> tuple[bool, str]:
     """Whether this report asks for a retraining, and why or why not.
 
@@ -157,12 +158,21 @@ def asks_for_retraining(
         earlier: reports before it, of all versions, newest first.
         limits: hysteresis and cool-down.
         now: time of this report.
+        received: observed qualities that came in since the newest report that asked for a retraining.
     """
     if verdict.word == "stable":
         return False, "Nothing asks for a retraining."
-    asked = [one.made_at for one in earlier if one.retraining and now - one.made_at < limits.cooldown]
-    if asked:
-        return False, f"A retraining was asked for at {asked[0]:%Y-%m-%d %H:%M}; the cool-down is not over."
+    asked = next((one.made_at for one in earlier if one.retraining), None)
+    if asked is not None and now - asked < limits.cooldown:
+        return False, f"A retraining was asked for at {asked:%Y-%m-%d %H:%M}; the cool-down is not over."
+    # A retraining learns from observed qualities: that inputs stay where they are teaches it nothing.
+    lasting = asked is not None and not any(one.word == "stable" and one.made_at > asked for one in earlier)
+    if verdict.word == "drifting" and lasting and received < limits.least_observed:
+        return False, (
+            f"For this shift a retraining was asked for at {asked:%Y-%m-%d %H:%M}, and since then {received} observed "
+            f"qualities came in: another would see nothing new. Send what was observed (POST /observations); from "
+            f"{limits.least_observed} on (CUVEE_MONITOR_LEAST_OBSERVED) it is asked for again."
+        )
     if verdict.strong:
         return True, "The evidence is strong: a retraining is asked for at once."
     before = [one.word for one in earlier if one.model_version == version][: limits.consecutive - 1]

@@ -84,16 +84,31 @@ def recorded_report(connection: sa.Connection, run_key: str) -> Any | None:
     return connection.execute(statement).one_or_none()
 
 
-def earlier_reports(connection: sa.Connection, since: datetime, least: int) -> list[Earlier]:
-    """The newest `least`, and all since then that asked for a retraining; newest first."""
+def earlier_reports(connection: sa.Connection, least: int) -> list[Earlier]:
+    """The newest `least`, the last that asked for a retraining and the last that was stable; newest first."""
     reports = monitoring_reports.c
     columns = (reports.model_version, reports.verdict, reports.retraining, reports.made_at)
     ours = sa.select(*columns, reports.report_id).where(reports.model_name == MODEL_NAME)
-    newest = ours.order_by(reports.report_id.desc()).limit(least)
-    asking = ours.where(reports.retraining, reports.made_at > since)
-    both = sa.union(newest, asking).subquery()
-    rows = connection.execute(sa.select(both).order_by(both.c.report_id.desc()))
+    ours = ours.order_by(reports.report_id.desc())
+    asked, stable = ours.where(reports.retraining).limit(1), ours.where(reports.verdict == "stable").limit(1)
+    found = sa.union(ours.limit(least), asked, stable).subquery()
+    rows = connection.execute(sa.select(found).order_by(found.c.report_id.desc()))
     return [Earlier(row.model_version, row.verdict, row.retraining, row.made_at) for row in rows]
+
+
+def received_since(connection: sa.Connection, since: datetime) -> int:
+    """How many observed qualities came in that training would see, of any version's answers."""
+    statement = (
+        sa.select(sa.func.count())
+        .select_from(observed_qualities)
+        .join(predictions, predictions.c.prediction_id == observed_qualities.c.prediction_id)
+        .where(
+            predictions.c.model_name == MODEL_NAME,
+            predictions.c.role != "shadow",
+            observed_qualities.c.received_at > since,
+        )
+    )
+    return connection.execute(statement).scalar_one()
 
 
 def record_report(

@@ -2,7 +2,8 @@
 
 A prediction is answered once it is in the queue. What a killed process loses is what was answered within the last
 `flush_seconds` and while rows were being written or, while the database is down, since then, and never more than
-`most_rows`; with `flush_seconds` 0 answers wait for their rows.
+`most_rows`; with `flush_seconds` 0 answers wait for their rows, and what is refused instead is not written, unless it
+was being written already when the time was out.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _FULL_SECONDS = 2.0
 """How long a request waits for room in the queue before it is refused."""
+_WRITING_SECONDS = 10.0
+"""How long a request goes on waiting for rows that are being written when `_FULL_SECONDS` are over."""
 _CLOSING_SECONDS = 20.0
 """How long a service that is stopped goes on trying to write what it has answered."""
 _RETRY_SECONDS = 0.5
@@ -101,6 +104,12 @@ class Recorder(threading.Thread):
             self._rows -= rows
 
     async def add(self, batch: Answered) -> None:
+        """Put in the queue what room was reserved for; with `flush_seconds` 0 wait until its rows are durable.
+
+        Raises:
+            NotReadyError: they are not in time. They are never written then, unless they were being written already:
+                those may still be recorded, and the message says so.
+        """
         with self._changed:
             self._queue.append(batch)
             mine = self._next
@@ -108,17 +117,31 @@ class Recorder(threading.Thread):
             if len(self._queue) == 1:
                 self._first_at = time.monotonic()
                 self._changed.notify()
-        if self._flush_seconds == 0:
-            await _done(mine)
+        if self._flush_seconds == 0 and not await _ended(mine, _FULL_SECONDS):
+            if self._taken_back(batch):
+                raise NotReadyError("The database does not answer in time. Try again shortly.")
+            if not await _ended(mine, _WRITING_SECONDS):
+                raise NotReadyError(
+                    "The database does not answer in time. The prediction may still be recorded; try again shortly."
+                )
+
+    def _taken_back(self, batch: Answered) -> bool:
+        """Whether it was still in the queue; it no longer is, and its room is free."""
+        with self._changed:
+            if batch not in self._queue:
+                return False
+            self._queue.remove(batch)
+            self._rows -= len(batch.ids)
+            return True
 
     async def flush(self) -> None:
         """Wait until all that was added before is written, for a while; raises NotReadyError if it is not."""
         with self._changed:
             waited_for = self._next if self._queue else self._writing
-            self._hurry = bool(self._queue)
+            self._hurry |= bool(self._queue)
             self._changed.notify()
-        if waited_for is not None:
-            await _done(waited_for)
+        if waited_for is not None and not await _ended(waited_for, _FULL_SECONDS):
+            raise NotReadyError("The database does not answer in time. Try again shortly.")
 
     def stop(self) -> None:
         """Write what is there, then end; what cannot be written in time is lost and said so in the log."""
@@ -149,14 +172,19 @@ class Recorder(threading.Thread):
     def _take(self) -> list[Answered]:
         """All that waits, once the first of it has waited long enough; nothing: it is time to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._stop_at is not None)
-            # Not from now on: it may have come while others were written.
-            left = max(0.0, self._first_at + self._flush_seconds - time.monotonic())
-            self._changed.wait_for(lambda: self._hurry or self._stop_at is not None, timeout=left)
-            self._hurry = False
-            taken, self._queue = self._queue, []
-            self._writing, self._next = self._next, Future()
-            return taken
+            while True:
+                self._changed.wait_for(lambda: self._queue or self._hurry or self._stop_at is not None)
+                # Not from now on: it may have come while others were written.
+                left = max(0.0, self._first_at + self._flush_seconds - time.monotonic())
+                self._changed.wait_for(lambda: self._hurry or self._stop_at is not None, timeout=left)
+                self._hurry = False
+                taken, self._queue = self._queue, []
+                done, self._next = self._next, Future()
+                if taken or self._stop_at is not None:
+                    self._writing = done
+                    return taken
+                # All was taken back meanwhile, so whoever flushes waits for nothing more.
+                done.set_result(None)
 
     def _formatted(self, taken: Sequence[Answered]) -> Iterator[str]:
         for number, batch in enumerate(taken, 1):
@@ -179,13 +207,15 @@ class Recorder(threading.Thread):
                 time.sleep(_RETRY_SECONDS)
 
 
-async def _done(written: Future[None]) -> None:
+async def _ended(written: Future[None], seconds: float) -> bool:
+    """Whether it was within this time; raises NotReadyError where it failed."""
     try:
-        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(written)), _FULL_SECONDS)
-    except TimeoutError as error:
-        raise NotReadyError("The database does not answer in time. Try again shortly.") from error
+        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(written)), seconds)
+    except TimeoutError:
+        return False
     except Exception as error:
         raise NotReadyError("The prediction could not be recorded; the service's log says why.") from error
+    return True
 
 
 def _lines(batch: Answered) -> str:

@@ -1,9 +1,9 @@
 """Any number of CSV and Parquet files of the wine table -> one DataFrame of text rows.
 
-Every `*.csv` (`;`-separated) and `*.parquet` under the given folders is read. A file has the eleven measurements and
-`quality`, in any order, under the names of the original table or ours, and may have `colour` and `observed_at` (when
-the quality was observed; without a zone, UTC). Without `colour` its name says `red` or `white`. All becomes text, so
-that a word in a number is a reason and not an error; what the text says as a number stands beside it.
+Every `*.csv` (`;`-separated) and `*.parquet`, also in capitals, under the given folders is read. A file has the eleven
+measurements and `quality`, in any order, under the names of the original table or ours, and may have `colour` and
+`observed_at` (when the quality was observed; without a zone, UTC). Without `colour` its name says `red` or `white`. All
+becomes text, so that a word in a number is a reason and not an error; what the text says as a number stands beside it.
 """
 
 import csv
@@ -65,7 +65,7 @@ def find(folders: Iterable[Path]) -> list[TableFile]:
         path
         for folder in folders
         for path in folder.rglob("*")
-        if path.suffix in (".csv", ".parquet") and not path.name.startswith((".", "_")) and path.is_file()
+        if path.suffix.lower() in (".csv", ".parquet") and not path.name.startswith((".", "_")) and path.is_file()
     )
     if not paths:
         raise DataQualityError(
@@ -81,7 +81,8 @@ def check_header(path: Path) -> TableFile:
         DataQualityError: it cannot be read, a column is missing, unknown, of no plain type or there twice, or nothing
             says the colour.
     """
-    names, types = _csv_header(path) if path.suffix == ".csv" else _parquet_header(path)
+    kind = path.suffix.lower()
+    names, types = _csv_header(path) if kind == ".csv" else _parquet_header(path)
     columns = [_OUR_NAMES.get(name, name) for name in names]
     csv_names = {feature.name: feature.csv_name for feature in MEASURED}
     wrong = [f"the column '{csv_names[name]}' is missing" for name in MEASURED_NAMES if name not in columns]
@@ -96,12 +97,12 @@ def check_header(path: Path) -> TableFile:
     if "colour" not in columns and len(colours) != 1:
         wrong.append(f"there is no column 'colour', and the file's name does not say {' or '.join(COLOURS)}")
     if wrong:
-        form = ", separated by ';'" if path.suffix == ".csv" else ""
+        form = ", separated by ';'" if kind == ".csv" else ""
         raise DataQualityError(
             f"{path.name}: {'; '.join(wrong)}. The columns must be{form}: {', '.join(csv_names.values())}; "
             f"and may be: {', '.join(OPTIONAL)}."
         )
-    return TableFile(path.suffix, tuple(columns), types, "" if "colour" in columns else colours[0], path)
+    return TableFile(kind, tuple(columns), types, "" if "colour" in columns else colours[0], path)
 
 
 def _csv_header(path: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -110,6 +111,8 @@ def _csv_header(path: Path) -> tuple[list[str], tuple[str, ...]]:
             return [name.strip() for name in next(csv.reader(lines, delimiter=";"), [])], ()
     except UnicodeDecodeError as error:
         raise DataQualityError(f"{path} is not UTF-8 text: {error}.") from error
+    except csv.Error as error:
+        raise DataQualityError(f"{path} has no header that can be read: {error}.") from error
 
 
 def _parquet_header(path: Path) -> tuple[list[str], tuple[str, ...]]:

@@ -77,7 +77,9 @@ def _report(engine: "sa.Engine", registry: "Registry", run_key: str, settings: S
     profile = _profile(registry, champion)
     with engine.connect() as connection:
         window = observations.window(connection, version, since, settings.monitor_most_rows)
-        earlier = observations.earlier_reports(connection, now - limits.cooldown, limits.consecutive)
+        earlier = observations.earlier_reports(connection, limits.consecutive)
+        asked_at = next((one.made_at for one in earlier if one.retraining), None)
+        received = observations.received_since(connection, asked_at) if asked_at else 0
     verdict = judge(profile, window, limits)
     if verdict is None:
         return (
@@ -85,7 +87,7 @@ def _report(engine: "sa.Engine", registry: "Registry", run_key: str, settings: S
             f"qualities were observed; a report needs {limits.least_rows} of the former (CUVEE_MONITOR_LEAST_ROWS) or "
             f"{limits.least_observed} of the latter (CUVEE_MONITOR_LEAST_OBSERVED)."
         )
-    retraining, asked = asks_for_retraining(verdict, version, earlier, limits, now)
+    retraining, asked = asks_for_retraining(verdict, version, earlier, limits, now, received)
     page = drift_report.html(champion, profile, window, verdict, asked, limits)
     mlflow_url, public_url = settings.resolved_mlflow_uri, settings.public_mlflow_url
     experiment, run = drift_report.log_run(mlflow_url, run_key, champion, page, verdict, retraining)

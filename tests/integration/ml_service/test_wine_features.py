@@ -178,6 +178,25 @@ def test_an_empty_folder_is_refused(wine_table: Path) -> None:
         wine_files.find([wine_table])
 
 
+def test_a_suffix_in_capitals_is_the_same_suffix(wine_table: Path) -> None:
+    put(wine_table, [GOOD], [WHITE])
+    (wine_table / "winequality-white.csv").rename(wine_table / "winequality-white.CSV")
+
+    found = wine_files.find([wine_table])
+
+    assert [(file.kind, file.path.name) for file in found] == [
+        (".csv", "winequality-red.csv"),
+        (".csv", "winequality-white.CSV"),
+    ]
+
+
+def test_a_first_line_that_is_too_long_for_a_header_is_refused(wine_table: Path) -> None:
+    (wine_table / "winequality-red.csv").write_text("x" * 200_000)
+
+    with pytest.raises(DataQualityError, match=r"winequality-red\.csv has no header that can be read: field larger"):
+        wine_files.find([wine_table])
+
+
 def test_a_file_that_says_no_colour_is_refused(wine_table: Path) -> None:
     (wine_table / "prepared.csv").write_text(f"{HEADER}\n{GOOD}\n")
 

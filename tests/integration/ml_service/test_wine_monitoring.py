@@ -17,7 +17,7 @@ from cuvee.database import monitoring_reports, observed_qualities, predictions
 from cuvee.drift import Profile
 from cuvee.registry import Registry
 from cuvee.settings import Settings
-from ml_service import dataset, inference, monitoring, pipeline
+from ml_service import dataset, inference, monitoring, observations, pipeline
 from ml_service.api import app as service
 from ml_service.inference import ServedModel
 from ml_service.monitoring import Earlier, Limits, Window
@@ -132,6 +132,46 @@ def test_a_vintage_that_follows_another_rule_is_found_reported_and_asks_for_one_
     assert run.data.metrics["live_mse"] == pytest.approx(first.measures["error"]["mean"])
     page = Path(client.download_artifacts(run.info.run_id, "report.html")).read_text()
     assert "<h1>Degraded</h1>" in page and "A retraining" not in page
+
+
+def test_what_decides_on_a_retraining_is_found_however_long_ago_it_was(engine: sa.Engine) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    hours_ago = {100: "stable", 90: "drifting", 80: "drifting", 70: "stable", 60: "stable", 3: "drifting"}
+    hours_ago |= {2: "drifting", 1: "drifting"}
+    rows = [
+        {
+            "run_key": str(hours),
+            "made_at": now - timedelta(hours=hours),
+            "model_name": MODEL_NAME,
+            "model_version": 1,
+            "verdict": word,
+            "reasons": [],
+            "strong": False,
+            "retraining": hours in (90, 80),
+            "measures": {},
+            "run_url": "",
+        }
+        for hours, word in hours_ago.items()
+    ]
+    ids = [uuid4() for _ in range(4)]
+    about = {"key_id": 1, "model_name": MODEL_NAME, "model_version": 1, "quality": 6.0}
+    samples = [{"prediction_id": i, "sample": {}, "role": "champion", "shadow_of": None, **about} for i in ids]
+    samples[3] |= {"role": "shadow", "shadow_of": ids[0]}
+    seen = [
+        {"prediction_id": i, "quality": 6.0, "key_id": 1, "received_at": now - timedelta(hours=hours)}
+        for i, hours in zip(ids, (81, 79, 1, 1), strict=True)
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(monitoring_reports), rows)
+        connection.execute(sa.insert(predictions), samples)
+        connection.execute(sa.insert(observed_qualities), seen)
+
+    with engine.connect() as connection:
+        found = observations.earlier_reports(connection, 2)
+        received = observations.received_since(connection, now - timedelta(hours=80))
+
+    assert [(now - one.made_at) / timedelta(hours=1) for one in found] == [1, 2, 60, 80]
+    assert received == 2
 
 
 def test_the_last_report_is_among_the_metrics_of_the_service(

@@ -85,6 +85,17 @@ def test_a_share_of_a_binary_column_that_moves_is_seen() -> None:
     assert population_stability(baseline, mostly_red) == pytest.approx(1.0986, abs=0.06)
 
 
+@pytest.mark.parametrize("value", [0.0, -0.4, 2e9])
+@pytest.mark.parametrize("step", [-1.0, 1.0])
+def test_a_move_away_from_what_was_constant_is_seen_on_either_side_and_staying_is_none(
+    value: float, step: float
+) -> None:
+    baseline = Distribution.of(np.full(4_000, value))
+
+    assert population_stability(baseline, np.full(200, value)) < 0.05
+    assert population_stability(baseline, np.full(200, value + step)) > 5
+
+
 p_value_lists = st.lists(st.floats(0, 1), min_size=1, max_size=15)
 
 

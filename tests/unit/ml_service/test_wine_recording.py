@@ -50,6 +50,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(store, "write", found.write)
     monkeypatch.setattr(recording, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(recording, "_FULL_SECONDS", 0.2)
+    monkeypatch.setattr(recording, "_WRITING_SECONDS", 0.2, raising=False)
     monkeypatch.setattr(recording, "_CLOSING_SECONDS", 0.2)
     return found
 
@@ -125,6 +126,94 @@ def test_without_a_flush_time_the_answer_waits_for_its_row(database: Database) -
     with pytest.raises(NotReadyError):
         asyncio.run(answer(recorder))
     recorder.stop()
+
+
+class Slow:
+    """Begins to write, and ends once it may."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._database = database
+        self.begun, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+        monkeypatch.setattr(store, "write", self.write)
+
+    def write(self, *told: Any) -> None:
+        self.begun.release()
+        assert self.go_on.acquire(timeout=20)
+        self._database.write(*told)
+
+
+def test_an_answer_refused_while_its_rows_wait_is_not_recorded_and_leaves_its_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_WRITING_SECONDS", 20.0)
+    slow, recorder = Slow(database, monkeypatch), started(flush_seconds=0.0)
+
+    async def three() -> list[str]:
+        first = asyncio.create_task(answer(recorder))
+        assert await asyncio.to_thread(slow.begun.acquire, timeout=20)
+        with pytest.raises(NotReadyError, match="does not answer in time"):
+            await answer(recorder, rows=9)
+        # Nothing else waits: who flushes now waits for what is being written alone.
+        flushed = asyncio.create_task(recorder.flush())
+        again = asyncio.create_task(answer(recorder, rows=9))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            slow.go_on.release()
+        await flushed
+        return await first + await again
+
+    ids = asyncio.run(three())
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
+
+
+def test_an_answer_whose_rows_are_being_written_when_the_time_is_out_waits_for_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_WRITING_SECONDS", 20.0)
+    slow, recorder = Slow(database, monkeypatch), started(flush_seconds=0.0)
+
+    async def one() -> list[str]:
+        asyncio.get_running_loop().call_later(0.5, slow.go_on.release)
+        return await answer(recorder)
+
+    ids = asyncio.run(one())
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
+
+
+def test_rows_that_are_written_too_long_are_refused_as_possibly_recorded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, recorder = Slow(database, monkeypatch), started(flush_seconds=0.0)
+
+    with pytest.raises(NotReadyError, match="may still be recorded"):
+        asyncio.run(answer(recorder))
+    slow.go_on.release()
+    recorder.stop()
+
+
+def test_a_flush_does_not_wait_for_what_was_taken_back_and_the_writer_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, recorder = Slow(database, monkeypatch), started(flush_seconds=0.0)
+
+    async def both() -> list[str]:
+        first = asyncio.create_task(answer(recorder))
+        assert await asyncio.to_thread(slow.begun.acquire, timeout=20)
+        second = asyncio.create_task(answer(recorder))
+        await asyncio.sleep(0.1)
+        flushed = asyncio.create_task(recorder.flush())
+        with pytest.raises(NotReadyError):
+            await second
+        slow.go_on.release()
+        await flushed
+        slow.go_on.release()
+        return await first + await answer(recorder)
+
+    ids = asyncio.run(both())
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
 
 
 def test_flushing_does_not_wait_for_the_flush_time(database: Database) -> None:

@@ -99,7 +99,7 @@ def report(word: str, hours_ago: float, retraining: bool = False, version: int =
     return Earlier(version, word, retraining, NOW - timedelta(hours=hours_ago))
 
 
-DRIFTING, STRONG = verdict(moved=0.6), verdict(moved=2.0)
+DRIFTING, STRONG, WORSE = verdict(moved=0.6), verdict(moved=2.0), verdict(worse=0.25)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ DRIFTING, STRONG = verdict(moved=0.6), verdict(moved=2.0)
         (STRONG, [], True),
         (STRONG, [report("drifting", 23, retraining=True, version=2)], False),
         (DRIFTING, [report("drifting", 1), report("drifting", 23, retraining=True)], False),
-        (STRONG, [report("drifting", 25, retraining=True)], True),
+        (WORSE, [report("degraded", 1), report("degraded", 25, retraining=True)], True),
     ],
     ids=[
         "stable asks for nothing",
@@ -124,11 +124,51 @@ DRIFTING, STRONG = verdict(moved=0.6), verdict(moved=2.0)
         "strong evidence asks at once",
         "but not within the cool-down, whatever the version",
         "nor do two alarms",
-        "after the cool-down it asks again",
+        "after the cool-down a worse error asks again",
     ],
 )
 def test_when_a_retraining_is_asked_for(now: Verdict, earlier: list[Earlier], asked: bool) -> None:
     assert asks_for_retraining(now, 3, earlier, LIMITS, NOW)[0] is asked
+
+
+ASKED = report("drifting", 25, retraining=True, version=2)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "received", "asked"),
+    [
+        ([report("drifting", 1), ASKED], 49, False),
+        ([report("drifting", 1), ASKED], 50, True),
+        ([report("drifting", 1), report("stable", 3), ASKED], 0, True),
+        ([report("drifting", 1), ASKED, report("stable", 26)], 0, False),
+    ],
+    ids=[
+        "nothing new can be learnt",
+        "enough qualities were observed",
+        "it is another shift: the last was over",
+        "what was stable before the retraining was asked for ends no shift",
+    ],
+)
+@pytest.mark.parametrize("now", [DRIFTING, STRONG], ids=["drifting", "strong"])
+def test_inputs_that_stay_moved_ask_again_only_with_new_observed_qualities(
+    now: Verdict, earlier: list[Earlier], received: int, asked: bool
+) -> None:
+    found, told = asks_for_retraining(now, 3, earlier, LIMITS, NOW, received)
+
+    assert found is asked
+    if not asked:
+        assert f"asked for at 2026-11-23 11:00, and since then {received} observed qualities" in told
+        assert "nothing new" in told and "POST /observations" in told
+
+
+def test_a_shift_that_lasts_a_month_asks_for_one_retraining() -> None:
+    earlier: list[Earlier] = []
+    for hour in range(30 * 24):
+        now = NOW + timedelta(hours=hour)
+        retraining, _ = asks_for_retraining(STRONG, 3, earlier, LIMITS, now)
+        earlier.insert(0, Earlier(3, STRONG.word, retraining, now))
+
+    assert [one.made_at for one in earlier if one.retraining] == [NOW]
 
 
 def test_the_report_shows_verdict_reasons_every_column_and_a_plot_and_escapes_what_it_quotes() -> None:
