@@ -7,15 +7,17 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, islice, pairwise
+from typing import NamedTuple
 
 CELL = " | "
 _LIST_ITEM = re.compile(r"^(?:[-*•\u2013‣◦▪]\s|\(?(?:\d{1,3}|[a-z])[.)](?:\s|(?=[^\W\d_]\w)))")
-_PAGE_NUMBER = re.compile(
-    r"^[-\u2013\u2014\s]*(?:(?:page|seite|p\.)\s*)?\d{1,4}(?:\s*(?:/|of|von|de)\s*\d{1,4})?[-\u2013\u2014\s]*$", re.I
-)
+_PAGE_WORD = re.compile(r"(?<!\w)(?:page|seite|p\.)\s*$")
+_OF_ALL = re.compile(r"^\s*(?:/|of|von|de)\s*\d{1,4}(?!\d)")
+_APART = " |-\u2013\u2014"
+"""May part a page number from what stands beside it."""
 _HYPHENATED = re.compile(r"([^\W\d_]+)-$")
 _STARTS_LOWER = re.compile(r"([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
@@ -87,37 +89,81 @@ def _characters(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+class _Numbering(NamedTuple):
+    """A line with one of its figures taken for the number of its page."""
+
+    before: str
+    ahead: int
+    """The figure less the index of the page."""
+    after: str
+
+    @property
+    def named(self) -> bool:
+        """Whether the line itself says that it is a page's."""
+        return bool(_PAGE_WORD.search(self.before))
+
+    @property
+    def rest(self) -> str:
+        """What the line says but for the page number."""
+        beside = _PAGE_WORD.sub("", self.before).strip(_APART), _OF_ALL.sub("", self.after).strip(_APART)
+        return " ".join(filter(None, beside))
+
+
 def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
-    """Drop lines at the edges of pages that are page numbers, or that most pages share but for the page's number."""
-    shared: Counter[str] = Counter()
-    for number, page in enumerate(pages):
-        shared.update(set().union(*(_shapes(page[at], number) for at in _edges(page))))
-    filled = sum(1 for page in pages if any(page))
-    repeated = {shape for shape, count in shared.items() if filled >= _LEAST_PAGES and count * 2 > filled}
+    """Drop page numbers at the edges of pages, and what most pages repeat there but for where it comes first."""
+    edges = [{at: page[at].casefold() for at in _edges(page)} for page in pages]
+    heads, numberings = _running(edges)
+    alone = {line.casefold() for page in pages for line in page}
+    said: set[str] = set()
     kept = []
-    for number, page in enumerate(pages):
-        drop = {
-            at
-            for at in _edges(page)
-            if _PAGE_NUMBER.match(page[at]) or not repeated.isdisjoint(_shapes(page[at], number))
-        }
+    for index, (page, lines) in enumerate(zip(pages, edges, strict=True)):
+        numbers, repeats = set(), set()
+        for at, line in lines.items():
+            numbering = next((one for one in _numberings(line, index) if one in numberings), None)
+            text = numbering.rest if numbering else line
+            if not text:
+                numbers.add(at)
+            elif text in said or (numbering and text in alone):
+                repeats.add(at)
+            elif numbering or line in heads:
+                said |= {text, *text.split(CELL)}
+        # A page of nothing but such lines is a form that was filled in like the others.
+        filled = {at for at, line in enumerate(page) if line}
+        drop = next((some for some in (numbers | repeats, numbers) if filled - some), set())
         kept.append([line for at, line in enumerate(page) if at not in drop])
     return kept
 
 
-def _edges(page: list[str]) -> set[int]:
+def _running(edges: list[dict[int, str]]) -> tuple[set[str], set[_Numbering]]:
+    """Lines that most pages have at their edges, and those that they have but for the page's number.
+
+    A heading like "Tank 3" may well be on page 3: a figure beside a text is the page's only where the line names it so,
+    or where the text is a running head without it.
+    """
+    repeated, numbered = Counter[str](), Counter[_Numbering]()
+    for index, lines in enumerate(edges):
+        numberings = {line: set(_numberings(line, index)) for line in lines.values()}
+        repeated.update(line for line, taken in numberings.items() if all(one.rest for one in taken))
+        numbered.update(set().union(*numberings.values()))
+    filled = sum(1 for lines in edges if lines)
+    heads = {line for line, count in repeated.items() if filled >= _LEAST_PAGES and count * 2 > filled}
+    texts = heads.union(*(head.split(CELL) for head in heads))
+    return heads, {
+        one
+        for one, count in numbered.items()
+        if count * 2 > filled and (one.named or (count > 1 and (not one.rest or one.rest in texts)))
+    }
+
+
+def _edges(page: list[str]) -> list[int]:
+    """Where the first and the last lines are."""
     filled = [at for at, line in enumerate(page) if line]
-    return {*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]}
+    return sorted({*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]})
 
 
-def _shapes(line: str, page: int) -> set[str]:
-    """The line with each of its figures as it is or relative to the page's: a running page number keeps one shape."""
-    parts = _FIGURES.split(line.casefold())
-    choices = [
-        (part, f"<page{int(part) - page:+d}>") if at % 2 and at < _MOST_FIGURES else (part,)
-        for at, part in enumerate(parts)
-    ]
-    return {"".join(chosen) for chosen in product(*choices)}
+def _numberings(line: str, index: int) -> Iterator[_Numbering]:
+    for figure in islice(_FIGURES.finditer(line), _MOST_FIGURES):
+        yield _Numbering(line[: figure.start()], int(figure.group()) - index, line[figure.end() :])
 
 
 def _hyphenated_words(pages: list[list[str]]) -> frozenset[str]:

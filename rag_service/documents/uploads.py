@@ -1,6 +1,7 @@
 """Documents that people send in: checked, stored and landed at once, as the inbox's files are."""
 
 import io
+from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -50,9 +51,10 @@ def take(
         The ids of the documents, in the order of the files that were taken, and the refusals.
 
     Raises:
-        InvalidInputError: topic or segment cannot be a place.
+        InvalidInputError: topic or segment cannot be a place, or two files have one name; nothing is stored then.
     """
     place = _folder("topic", topic), _folder("segment", segment)
+    _check_names(files)
     taken, refused = [], []
     for file in files:
         try:
@@ -60,6 +62,14 @@ def take(
         except (TooLargeError, InvalidInputError) as error:
             refused.append(Refusal(file.name, str(error), isinstance(error, TooLargeError)))
     return taken, refused
+
+
+def _check_names(files: list[Upload]) -> None:
+    """The later of two files of one name would at once supersede the other, whose id was given to its owner."""
+    counts = Counter(_last_part(file.name) for file in files)
+    for name, count in counts.items():
+        if name and count > 1:
+            raise InvalidInputError(f"{name}: {count} files of this name were sent; give each a name of its own.")
 
 
 def _take_one(
@@ -87,9 +97,13 @@ def _folder(kind: str, name: str) -> str:
     return safe
 
 
+def _last_part(name: str) -> str:
+    return printable(name.replace("\\", "/").rsplit("/", 1)[-1].strip())
+
+
 def _file_name(name: str) -> str:
     """The last part of `name`, as the inbox would name it."""
-    safe = printable(name.replace("\\", "/").rsplit("/", 1)[-1].strip())
+    safe = _last_part(name)
     if not safe:
         raise InvalidInputError("The file has no name.")
     if passed_over(safe):

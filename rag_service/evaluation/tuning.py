@@ -67,6 +67,8 @@ def _fit_retrieval(cases: Sequence[Case], search: Search, name_of: Callable[[Hit
     if not groups:
         return None
     weights = np.maximum(_listwise(groups, penalty=1e-4), 0.0)
+    if not weights.any():
+        return None
     return RetrievalWeights(**_rounded(Signals._fields, weights / weights.sum()))
 
 

@@ -13,12 +13,19 @@ def merged(hits: Sequence[Hit], most_chars: int = 4000) -> list[Hit]:
     """Hits whose passages overlap or touch in one document become one readable passage, ranked as the better one."""
     found: list[Hit] = []
     for hit in hits:
-        place = next((at for at, other in enumerate(found) if _touch(other.chunk, hit.chunk, most_chars)), None)
-        if place is None:
-            found.append(hit)
-        else:
-            found[place] = _joined(found[place], hit)
+        at = len(found)
+        found.append(hit)
+        # What was joined may reach another one that neither of its parts did.
+        while (beside := _beside(found, at, most_chars)) is not None:
+            at, gone = sorted((at, beside))
+            found[at] = _joined(found[at], found.pop(gone))
     return found
+
+
+def _beside(hits: Sequence[Hit], at: int, most_chars: int) -> int | None:
+    chunk = hits[at].chunk
+    places = (n for n, hit in enumerate(hits) if n != at and _touch(hit.chunk, chunk, most_chars))
+    return next(places, None)
 
 
 def _touch(one: Chunk, other: Chunk, most_chars: int) -> bool:

@@ -58,8 +58,88 @@ def test_running_heads_and_page_numbers_of_a_pdf_are_dropped_and_other_lines_sta
 
     assert (
         cleaned(*pages, paged=True)
-        == "Tank 1 holds 100 litres.\n\nTank 2 holds 200 litres.\n\nTank 3 holds 300 litres."
+        == "Handbook, part 5\n\nTank 1 holds 100 litres.\n\nTank 2 holds 200 litres.\n\nTank 3 holds 300 litres."
     )
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        ["Tank 1", "Tank 2", "Tank 3", "Tank 4"],
+        ["Step 1 of 4", "Step 2 of 4", "Step 3 of 4", "Step 4 of 4"],
+        ["Lot 2019", "Lot 2020", "Lot 2021", "Lot 2022"],
+        ["Lot 7 | Page 1", "Lot 9 | Page 2", "Lot 4 | Page 3", "Lot 6 | Page 4"],
+        ["Tank | 1", "Tank | 2", "Tank | 3", "Tank | 4"],
+        ["150", "161", "99", "48"],
+        ["12", "12", "12", "12"],
+        ["1.5", "2.5", "3.5", "4.5"],
+    ],
+)
+def test_what_tells_the_pages_of_a_pdf_apart_by_a_figure_stays(heads: list[str]) -> None:
+    bodies = ["It stands in the north.", "It was sold to Ada.", "It leaks.", "It is of oak."]
+    pages = [f"{head}\n\n{body}" for head, body in zip(heads, bodies, strict=True)]
+
+    assert cleaned(*pages, paged=True) == "\n\n".join(pages)
+
+
+def test_a_line_that_the_pages_of_a_pdf_repeat_stays_where_it_comes_first() -> None:
+    pages = [f"Is the door of the {room} locked?\n\nAsk the porter." for room in ("cellar", "press hall", "shop")]
+
+    assert cleaned(*pages, paged=True).split("\n\n") == [
+        "Is the door of the cellar locked?",
+        "Ask the porter.",
+        "Is the door of the press hall locked?",
+        "Is the door of the shop locked?",
+    ]
+
+
+def test_a_title_that_is_the_running_head_as_well_is_there_once() -> None:
+    pages = [f"The Manual | Page {n} of 3\n\n{text}" for n, text in enumerate(("Rinse.", "Drain.", "Dry."), start=1)]
+
+    assert cleaned(*pages, paged=True).split("\n\n") == ["The Manual | Page 1 of 3", "Rinse.", "Drain.", "Dry."]
+    titled = [f"{pages[0]}\n\nThe Manual", *pages[1:]]
+    assert cleaned(*titled, paged=True).split("\n\n") == ["Rinse.", "The Manual", "Drain.", "Dry."]
+
+
+def test_a_page_of_a_pdf_that_only_repeats_others_keeps_its_words() -> None:
+    pages = [f"Is it locked?\n\n{said}\n\n- {n} -" for n, said in enumerate(("Yes.", "Yes.", "Yes.", "No."), start=1)]
+
+    assert cleaned(*pages, paged=True).split("\n\n") == [*["Is it locked?", "Yes."] * 3, "No."]
+
+
+def test_a_page_of_a_pdf_that_has_nothing_but_its_number_keeps_it() -> None:
+    assert cleaned("Rinse.\n\n1", "2", "Dry.\n\n3", paged=True) == "Rinse.\n\n2\n\nDry."
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ["1", "2", "3", "4"],
+        ["231", "232", "233", "234"],
+        ["- 3 -", "- 4 -", "- 5 -", "- 6 -"],
+        ["1 / 4", "2 / 4", "3 / 4", "4 / 4"],
+        ["Seite 1 von 4", "Seite 2 von 4", "Seite 3 von 4", "Seite 4 von 4"],
+        ["p. 7", "p. 8", "p. 9", "p. 10"],
+        ["The Cellar 9", "The Cellar 10", "The Cellar 11", "The Cellar 12"],
+        ["9 | Ada Lee", "10 | Ada Lee", "11 | Ada Lee", "12 | Ada Lee"],
+    ],
+)
+def test_a_figure_that_runs_with_the_pages_of_a_pdf_is_a_page_number(numbers: list[str]) -> None:
+    bodies = ["It stands in the north.", "It was sold.", "It leaks.", "It is of oak."]
+    heads = ["The Cellar", "Ada Lee | March"]
+    pages = ["\n\n".join([*heads, body, number]) for body, number in zip(bodies, numbers, strict=True)]
+
+    assert cleaned(*pages, paged=True).split("\n\n") == [*heads, *bodies]
+
+
+def test_a_figure_at_the_edge_that_does_not_run_with_the_others_is_no_page_number() -> None:
+    pages = ["Rinse.\n\n1", "Bottles:\n\n150\n\n2", "Dry.\n\n3", "Bottles left:\n\n3"]
+
+    assert cleaned(*pages, paged=True).split("\n\n") == ["Rinse.", "Bottles:", "150", "Dry.", "Bottles left:", "3"]
+
+
+def test_a_pdf_of_one_page_loses_its_page_number_but_no_other_figure() -> None:
+    assert cleaned("Bottles:\n\n150\n\nPage 1 of 1", paged=True) == "Bottles:\n\n150"
 
 
 def test_text_without_pages_keeps_lines_that_look_like_page_numbers() -> None:

@@ -1,5 +1,8 @@
 """Passages that touch become one, with the pages of both."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import pytest
 
 from rag_service.index.neighbours import merged
@@ -38,3 +41,16 @@ def test_what_has_no_pages_has_none_joined() -> None:
     (whole,) = merged([made_hit(passage(0, 30, None), 0.9), made_hit(passage(21, 43, None), 0.5)])
 
     assert (whole.chunk.page, whole.chunk.page_breaks, whole.chunk.page_at(30)) == (None, (), None)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_passages_that_only_a_third_one_joins_become_one_ranked_as_the_best_of_them(order: tuple[int, ...]) -> None:
+    spans = [(0, 20), (26, 43), (18, 27)]
+    elsewhere = replace(passage(0, 8, None), document_id="other")
+    scores = iter((0.9, 0.7, 0.6))
+    hits = [made_hit(passage(*spans[n], None), next(scores)) for n in order]
+
+    whole, other = merged([*hits[:1], made_hit(elsewhere, 0.8), *hits[1:]])
+
+    assert (whole.chunk.start_char, whole.chunk.end_char, whole.chunk.text, whole.score) == (0, 43, TEXT, 0.9)
+    assert other.chunk.document_id == "other"
