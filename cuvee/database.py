@@ -91,8 +91,10 @@ questions = sa.Table(
     sa.Column("filter", JSONB(none_as_null=True), comment="the condition as it was sent, besides topic and segment"),
     sa.Column("history", JSONB, nullable=False, server_default=sa.text("'[]'")),
     sa.Column("nearest", JSONB, nullable=False, server_default=sa.text("'[]'"), comment="passages a refusal shows"),
+    sa.Column("answer_fingerprint", sa.Text, comment="of the answer as given, also when its words are gone"),
     sa.Index("questions_asked_at_idx", "asked_at"),
     sa.Index("questions_key_idx", "key_id", "asked_at"),
+    sa.Index("questions_answer_fingerprint_idx", "answer_fingerprint"),
 )
 
 answer_feedback = sa.Table(

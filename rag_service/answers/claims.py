@@ -8,7 +8,7 @@ from rag_service.documents import sentences
 
 _NUMBERS = r"(?:passages?\s*)?\d{1,3}(?:\s*(?:[,;&\u2013-]|and)\s*\d{1,3})*"
 _MARKER = re.compile(rf"\s*[\[\u3010]\s*{_NUMBERS}\s*[\]\u3011]|\s*\((?:see\s+)?passages?\s*\d{{1,3}}\)", re.I)
-_FOLLOWED = re.compile(rf"([.!?])((?:{_MARKER.pattern})+)", re.I)
+_FOLLOWED = re.compile(rf"([{''.join(sentences.STOPS)}])((?:{_MARKER.pattern})+)", re.I)
 _LEAD_IN = re.compile(
     r"^(?:(?:according to|as (?:stated|mentioned|described) in|based on|in)\s+(?:the\s+)?"
     r"(?:passages?|texts?|documents?|context|information)(?:\s+(?:number\s+)?\d{1,3})?(?:\s+provided)?\s*,\s*"
@@ -47,7 +47,7 @@ def claims(text: str, finished: bool, passages: int) -> list[Claim]:
 
 
 def _is_whole(text: str) -> bool:
-    return text.rstrip().endswith((".", "!", "?", "\u3002"))
+    return text.rstrip().endswith(sentences.STOPS)
 
 
 def _claim(sentence: str, passages: int) -> Claim:

@@ -96,7 +96,7 @@ def _pieces(title: str, passage: str) -> Iterator[Piece]:
             heading, before = text, ""
             continue
         if Span(start, end) not in hostile:
-            linked = refers_back(text) or before.endswith(":")
+            linked = refers_back(text) or sentences.leads_in(before)
             around = " ".join(part for part in (title, heading, before if linked else "") if part)
             yield Piece(Span(start, end), text, around, tuple(columns.split(CELL)) if columns else ())
         before = text
@@ -136,7 +136,7 @@ def _line(passage: str, line: str, place: Span | None, before: int) -> Span | No
     found: Span | None = None
     for span in _occurrences(line.strip(), passage):
         rest = passage[span.end : span.end + 1]
-        ended = span.end in ends or (rest in (".", "!", "?") and span.end + 1 in ends)
+        ended = span.end in ends or (rest in sentences.STOPS and span.end + 1 in ends)
         if span.end > before or span.start not in starts or not ended:
             continue
         if before < len(passage):

@@ -1,5 +1,6 @@
 """Support: a drafted sentence stays only if a passage says it, and it cites the passages that do."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ LEAST_LIKENESS = 0.5
 """Cosine between a sentence without support and the quotation that may take its place."""
 _FRAGMENT_WORDS = 4
 """Fewer words than this make an answer ("10 minutes"), not a statement that could be checked alone."""
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+# Han, kana and hangul: one character says about as much as a short word, and there may be no spaces between words.
+_LIKE_A_WORD = re.compile(
+    "[\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003fffd]"
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def supported_by(
     unless the claim was `quoted` by a model that follows no instructions. A quotation that refers to what stands before
     it is supported by its own passage alone.
     """
-    if not squeezed(claim.text) or claim.text.rstrip().endswith("?"):
+    if not squeezed(claim.text) or claim.text.rstrip().endswith(_QUESTION_MARKS):
         return None
     everywhere: Sequence[int] = range(len(hits))
     if quoted and quoted.rank is not None and refers_back(claim.text):
@@ -159,7 +165,7 @@ def _carrying(
 
 
 def _is_fragment(text: str) -> bool:
-    return len(words(text)) < _FRAGMENT_WORDS
+    return len(words(_LIKE_A_WORD.sub(r" \g<0> ", text))) < _FRAGMENT_WORDS
 
 
 def _nearest(claim: str, carrying: Sequence[Piece], encoder: Encoder) -> Piece | None:

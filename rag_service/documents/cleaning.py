@@ -110,11 +110,15 @@ class _Numbering(NamedTuple):
 
 
 def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
-    """Drop page numbers at the edges of pages, and what most pages repeat there but for where it comes first."""
+    """Drop page numbers at the edges of pages, and what most pages repeat there, but for the first page.
+
+    There it may be the title. On a later page it may well stand in the midst of a sentence.
+    """
     edges = [{at: page[at].casefold() for at in _edges(page)} for page in pages]
     heads, numberings = _running(edges)
     alone = {line.casefold() for page in pages for line in page}
     said: set[str] = set()
+    first = next((index for index, lines in enumerate(edges) if lines), 0)
     kept = []
     for index, (page, lines) in enumerate(zip(pages, edges, strict=True)):
         numbers, repeats = set(), set()
@@ -127,6 +131,8 @@ def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
                 repeats.add(at)
             elif numbering or line in heads:
                 said |= {text, *text.split(CELL)}
+                if index > first:
+                    repeats.add(at)
         # A page of nothing but such lines is a form that was filled in like the others.
         filled = {at for at, line in enumerate(page) if line}
         drop = next((some for some in (numbers | repeats, numbers) if filled - some), set())

@@ -17,10 +17,17 @@ _ABBREVIATIONS = """
 _BEFORE_FIGURES = "no min max art mar sat sun est sec temp str"
 _NEVER_LAST, _NOT_BEFORE_FIGURES = frozenset(_ABBREVIATIONS.split()), frozenset(_BEFORE_FIGURES.split())
 _LINE = re.compile(r"[^\n]+")
-_CJK_MARKS = "\u3002\uff01\uff1f"
-# A mark that can end a sentence, then closing quotes or brackets, then white space; CJK marks need no space.
-_END = re.compile(
-    rf"""(?:[.!?\u2026]+["'\u201d\u2019\u00bb)\]]*(?=\s)|[{_CJK_MARKS}]+["'\u201d\u2019\u300d\u300f\uff09]*)"""
+# Full stop, exclamation and question mark of Chinese and Japanese; danda of Hindi; full stop and question mark of Urdu.
+_STOPS_ELSEWHERE = "\u3002\uff01\uff1f\u0964\u06d4\u061f"
+STOPS = (*".!?", *_STOPS_ELSEWHERE)
+_CLOSING = r"""["'\u201d\u2019\u00bb)\]]"""
+_END_ELSEWHERE = rf"[{_STOPS_ELSEWHERE}][{_STOPS_ELSEWHERE}.!?]*(?:{_CLOSING}|[\u300d\u300f\uff09])*"
+# A mark that can end a sentence, then closing quotes or brackets, then white space; other scripts' need no space.
+_END = re.compile(rf"[.!?\u2026]+{_CLOSING}*(?=\s)|{_END_ELSEWHERE}")
+_COLONS = (":", "\uff1a")
+# Also with commas and semicolons of Chinese, Japanese, Urdu and Arabic.
+_ENDS_NO_HEADING = re.compile(
+    rf"(?:[.!?;,\u2026\uff1b\uff0c\u3001\u060c\u061b{''.join(_COLONS)}]|{_END_ELSEWHERE})\s*\Z"
 )
 _OPENS_WITH = re.compile(r"""[\s"'\u201c\u2018\u00ab(\[¿¡*_]*([^\W_])?""")
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'\u201c\u2018\u00ab]+$")
@@ -49,14 +56,19 @@ def is_heading(line: str) -> bool:
     words = line.split()
     if not 1 <= len(words) <= 12 or len(line) > 100 or " | " in line:
         return False
-    if line.rstrip()[-1] in ".!?:;,…" or words[0] in ("-", "*", "•", "\u2013"):
+    if _ENDS_NO_HEADING.search(line) or words[0] in ("-", "*", "•", "\u2013"):
         return False
     first = next((character for character in line if character.isalnum()), "")
     return bool(first) and not first.islower() and any(character.isalpha() for character in line)
 
 
+def leads_in(line: str) -> bool:
+    """Whether a line only introduces those after it."""
+    return line.endswith(_COLONS)
+
+
 def _ends_sentence(text: str, start: int, mark: re.Match[str], line_end: int) -> bool:
-    if mark.group()[0] in _CJK_MARKS:
+    if mark.group()[0] in _STOPS_ELSEWHERE:
         return True
     follows = _OPENS_WITH.match(text, mark.end(), line_end)
     first = follows.group(1) if follows else None

@@ -49,7 +49,7 @@ def statements(text: str, ordinal: int) -> list[Statement]:
         columns = ""
         if sentences.is_heading(line):
             heading, leading = line, ""
-        elif line.endswith(":"):
+        elif sentences.leads_in(line):
             leading = line
         else:
             leading = leading if _LIST_ITEM.match(line) else ""

@@ -1,10 +1,12 @@
 """What logged answers took from documents whose text is gone: not shown again, and not kept beyond the soak."""
 
+import uuid
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from cuvee.database import documents, questions
 from rag_service.answers import citing
@@ -12,6 +14,11 @@ from rag_service.answers.exchange import Sentence
 
 REMOVED = "(Removed with the document that said this.)"
 """In place of a sentence, or of several in a row."""
+
+# White space, and numbers in brackets: marks of citations, and what `citing.marked` makes of what only looks like one.
+_NOT_COMPARED = r"\s+|[[(]\d+(\s*,\s*\d+)*[])]"
+_COMPARED_CHARS = 1000
+"""A history may hold only the first 4,000 characters of an answer."""
 
 _reclaimed = documents.c.reclaimed_at.is_not(None)
 # The text of a replaced document may be read until it is reclaimed, that of a deleted one not.
@@ -29,7 +36,6 @@ _HOLDING = sa.text("""
         where turn ->> 'role' = 'assistant' and turn ->> 'text' <> :removed
         and cited in (select title from reclaimed where title is not null)
     )
-    order by question_id
 """)
 
 
@@ -40,6 +46,13 @@ class _Gone:
     ids: frozenset[str]
     titles: frozenset[str]
     """An earlier answer in a history names only the titles of what it cites."""
+    answers: frozenset[str]
+    """Earlier answers in a history that name none, but are in the log as resting on such a document."""
+
+
+def fingerprint(answer: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """What an answer is known by, with or without its citations, also after its words were removed."""
+    return sa.func.md5(sa.func.left(sa.func.regexp_replace(answer, _NOT_COMPARED, "", "g"), _COMPARED_CHARS))
 
 
 def shown(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
@@ -49,8 +62,9 @@ def shown(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
 
 def forget(connection: sa.Connection) -> int:
     """Remove from the log the words of documents whose text was reclaimed; how many questions held some."""
-    ids = connection.execute(_HOLDING, {"removed": REMOVED}).scalars().all()
-    for question_id in ids:
+    holding = connection.execute(_HOLDING, {"removed": REMOVED}).scalars()
+    ids = {*holding, *connection.execute(_repeating()).scalars()}
+    for question_id in sorted(ids):
         this = questions.c.question_id == question_id
         row = connection.execute(sa.select(questions).where(this)).mappings().one()
         left = _without(row, _gone(connection, row, _reclaimed))
@@ -63,7 +77,32 @@ def _gone(connection: sa.Connection, row: sa.RowMapping, gone: sa.ColumnElement[
     titles = {title for turn in row["history"] for title in turn["titles"]}
     named = sa.or_(documents.c.document_id.in_(ids), _title.in_(titles))
     found = connection.execute(sa.select(documents.c.document_id, _title).where(gone, named)).all()
-    return _Gone(frozenset(known for known, _ in found), frozenset(title for _, title in found if title))
+    texts = [turn["text"] for turn in row["history"] if turn["role"] == "assistant" and not turn["titles"]]
+    asked = [_rests_on(sa.literal(text), gone) for text in texts]
+    logged = connection.execute(sa.select(*asked)).one() if asked else ()
+    return _Gone(
+        frozenset(known for known, _ in found),
+        frozenset(title for _, title in found if title),
+        frozenset(text for text, rests in zip(texts, logged, strict=True) if rests),
+    )
+
+
+def _repeating() -> sa.Select[tuple[uuid.UUID]]:
+    """Questions in whose history an answer without titles rests on a document whose text was reclaimed."""
+    turn = sa.func.jsonb_array_elements(questions.c.history, type_=JSONB).column_valued("turn")
+    role, text = turn["role"].astext, turn["text"].astext
+    untitled = sa.func.jsonb_array_length(turn["titles"]) == 0
+    rests = sa.select(turn).where(role == "assistant", text != REMOVED, untitled, _rests_on(text, _reclaimed))
+    return sa.select(questions.c.question_id).where(rests.exists())
+
+
+def _rests_on(answer: sa.ColumnElement[str], gone: sa.ColumnElement[bool]) -> sa.Exists:
+    """Whether the log has this answer with a source among the documents that are `gone`."""
+    logged = questions.alias("logged")
+    cited = sa.func.jsonb_array_elements(logged.c.sources, type_=JSONB).column_valued("cited")
+    among = cited["document_id"].astext.in_(sa.select(documents.c.document_id).where(gone))
+    same = logged.c.answer_fingerprint == fingerprint(answer)
+    return sa.select(logged.c.question_id).where(same, sa.select(cited).where(among).exists()).exists()
 
 
 def _without(row: sa.RowMapping, gone: _Gone) -> dict[str, Any]:
@@ -93,6 +132,9 @@ def _emptied(source: dict[str, Any], gone: _Gone) -> dict[str, Any]:
 
 
 def _forgotten(turn: dict[str, Any], gone: _Gone, lost: bool) -> dict[str, Any]:
-    """An earlier answer that cites nothing by title is taken to rest on what the answer to this question rests on."""
-    rests_on_gone = not gone.titles.isdisjoint(turn["titles"]) or (lost and not turn["titles"])
+    """An earlier answer that cites nothing by title is taken to rest on what the answer to this question rests on, and
+    on what it rests on in the log.
+    """
+    untitled = not turn["titles"] and (lost or turn["text"] in gone.answers)
+    rests_on_gone = not gone.titles.isdisjoint(turn["titles"]) or untitled
     return {**turn, "text": REMOVED} if turn["role"] == "assistant" and rests_on_gone else turn

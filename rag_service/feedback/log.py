@@ -70,6 +70,7 @@ def record(engine: sa.Engine, key_id: int, posed: Posed, answer: Answer) -> uuid
         "filter": posed.filter,
         "history": list(posed.history),
         "answer": answer.answer,
+        "answer_fingerprint": forgetting.fingerprint(sa.literal(answer.answer)),
         "refused": answer.refused,
         "sentences": [asdict(sentence) for sentence in answer.sentences],
         "sources": [asdict(source) for source in answer.sources],

@@ -128,6 +128,34 @@ def test_what_another_document_says_too_is_replayed(
     assert [turn["text"] for turn in shown["history"]] == [forgetting.REMOVED, "New news."]
 
 
+def test_an_earlier_answer_without_titles_is_known_by_its_words_and_goes_with_what_it_rests_on(
+    client: TestClient, engine: sa.Engine, settings: Settings, answered: dict
+) -> None:
+    shelve(engine, settings)
+    without_marks = " ".join(sentence["text"] for sentence in answered["sentences"])
+    texts = [answered["answer"], without_marks, "Come on a Sunday in June."]
+    history = [{"role": "user", "text": QUESTION}, *({"role": "assistant", "text": text} for text in texts)]
+    asked = {"question": "How is gas detected?", "topic": "cellar", "history": history}
+    follow_up = client.post("/ask", json=asked).json()
+    left = [QUESTION, forgetting.REMOVED, forgetting.REMOVED, texts[2]]
+
+    def replayed(question: dict) -> list[str]:
+        return [turn["text"] for turn in client.get(f"/questions/{question['question_id']}").json()["history"]]
+
+    assert "doc-museum" not in [source["document_id"] for source in follow_up["sources"]]
+    assert replayed(follow_up) == [QUESTION, *texts]
+    set_document(engine, "doc-museum", state="deleted", in_index=False)
+    assert replayed(follow_up) == left
+    long_ago(engine, "doc-museum", "deleted")
+    assert pipeline.reclaim_objects(settings)["questions"] == 2
+    assert not [row for row in stored(engine) if "first Sunday" in row]
+    # The conversation may go on after the words were removed.
+    later = client.post("/ask", json=asked).json()
+    assert replayed(later) == left
+    assert [pipeline.reclaim_objects(settings)["questions"] for _ in range(2)] == [1, 0]
+    assert not [row for row in stored(engine) if "first Sunday" in row]
+
+
 @pytest.mark.parametrize("state", ["deleted", "superseded"])
 def test_after_the_soak_housekeeping_takes_what_a_document_said_out_of_the_log(
     state: str, client: TestClient, engine: sa.Engine, settings: Settings, answered: dict

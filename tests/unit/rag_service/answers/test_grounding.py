@@ -1,5 +1,7 @@
 """A sentence stays only if a passage says it."""
 
+# ruff: noqa: RUF001 - other scripts have marks and letters that look like ours
+
 import pytest
 
 from rag_service.answers.claims import Claim, claims
@@ -30,6 +32,29 @@ def test_a_quotation_is_supported_by_every_passage_that_holds_it(encoder: Counti
     found = kept(["The safety officer Ada Brun walks the room with a meter."], encoder, hit(RED), other, again)
 
     assert [(s.text, s.ranks) for s in found] == [("The safety officer Ada Brun walks the room with a meter.", (0, 2))]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "白葡萄酒应在八度储存。",
+        "博物館は月曜日に閉館します。",
+        "संग्रहालय सोमवार को बंद रहता है।",
+        "عجائب گھر پیر کو بند رہتا ہے۔",
+        "박물관은 월요일에 휴관합니다.",
+    ],
+)
+def test_a_quotation_is_supported_in_every_script(sentence: str, encoder: CountingEncoder, hit: MakeHit) -> None:
+    passage = hit(f"红酒\n\n红葡萄酒应在十二度的酒窖里储存。{sentence}")
+
+    assert [s.ranks for s in kept([sentence, sentence.rstrip("。।۔.")], encoder, passage)] == [(0,), (0,)]
+    assert encoder.encoded == []
+
+
+def test_what_no_passage_says_is_supported_in_no_script(agreeing: AgreeingEncoder, hit: MakeHit) -> None:
+    passage = hit("白葡萄酒应在八度储存。博物馆几点开门？")
+
+    assert kept(["白葡萄酒应在九度储存。", "葡萄酒应在八度储存。", "博物馆几点开门？"], agreeing, passage) == []
 
 
 def test_overlapping_chunks_of_one_document_are_one_place(encoder: CountingEncoder, hit: MakeHit) -> None:
@@ -331,6 +356,13 @@ def test_markers_name_the_passages_that_a_sentence_claims() -> None:
         Claim("They stop.", (0, 2)),
         Claim("Doors stay shut.", (3,)),
         Claim("Done.", (0,)),
+    ]
+
+
+def test_a_marker_after_the_full_stop_of_another_script_belongs_to_the_sentence_before_it() -> None:
+    assert claims("白葡萄酒应在八度储存。[2]博物馆星期一关闭。[1]", True, 2) == [
+        Claim("白葡萄酒应在八度储存。", (1,)),
+        Claim("博物馆星期一关闭。", (0,)),
     ]
 
 

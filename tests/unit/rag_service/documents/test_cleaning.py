@@ -101,6 +101,12 @@ def test_a_title_that_is_the_running_head_as_well_is_there_once() -> None:
     assert cleaned(*titled, paged=True).split("\n\n") == ["Rinse.", "The Manual", "Drain.", "Dry."]
 
 
+def test_a_running_head_that_begins_after_the_title_page_stands_in_no_sentence() -> None:
+    pages = ["The Manual\n\nEmpty the tank and", "Cellar\n\nrinse it", "Cellar\n\nwith water.", "Cellar\n\nDry it."]
+
+    assert "Cellar" not in cleaned(*pages, paged=True)
+
+
 def test_a_page_of_a_pdf_that_only_repeats_others_keeps_its_words() -> None:
     pages = [f"Is it locked?\n\n{said}\n\n- {n} -" for n, said in enumerate(("Yes.", "Yes.", "Yes.", "No."), start=1)]
 
