@@ -16,6 +16,9 @@ from cuvee.errors import NotFoundError
 from cuvee.promotion import Decision, in_effect, superseded
 from cuvee.registry import RegisteredVersion, Registry
 
+DECISION_TAG = "cuvee.decision"
+"""On a version: what became of it."""
+ROLLED_BACK = "rolled back"
 _MOST_TAG_CHARS = 4_500
 
 
@@ -109,8 +112,8 @@ def carry_out(engine: sa.Engine, registry: Registry, challenger: RegisteredVersi
         row = _row(connection, artefact, identity)
         overtaken = superseded(connection, artefact, identity)
     entry = _entry(row, overtaken)
-    said = registry.version(artefact, challenger.version).tags.get("cuvee.decision")
-    if overtaken and (row.carried_out_at is not None or said == "rolled back"):
+    said = registry.version(artefact, challenger.version).tags.get(DECISION_TAG)
+    if overtaken and (row.carried_out_at is not None or said == ROLLED_BACK):
         # What was said of it since stands.
         return entry
     decision = Decision.from_json(row.evidence)
@@ -120,7 +123,7 @@ def carry_out(engine: sa.Engine, registry: Registry, challenger: RegisteredVersi
     told = decision.reason
     if row.approval or entry.superseded:
         told += f" {entry.outcome[0].upper()}{entry.outcome[1:]}."
-    registry.tag(challenger, {"cuvee.decision": verdict, "cuvee.reason": told, "cuvee.evidence": evidence})
+    registry.tag(challenger, {DECISION_TAG: verdict, "cuvee.reason": told, "cuvee.evidence": evidence})
     if entry.waiting or entry.superseded:
         return entry
     with engine.begin() as connection:
@@ -147,7 +150,7 @@ def roll_back(engine: sa.Engine, registry: Registry, name: str, by: str, remark:
             row = _unfinished(connection, name) or _recorded_rollback(connection, registry, name, by, remark)
         target = _registered(registry, name, row.challenger)
         left = _registered(registry, name, row.champion)
-        registry.tag(left, {"cuvee.decision": "rolled back", "cuvee.reason": row.reason})
+        registry.tag(left, {DECISION_TAG: ROLLED_BACK, "cuvee.reason": row.reason})
         with engine.begin() as connection:
             registry.promote(target)
             notify(connection, MODEL_CHANNEL, target.uri)

@@ -1,6 +1,8 @@
 """The task that decides whether a candidate becomes champion."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cuvee.errors import IntegrityError, InvalidInputError, NotFoundError
@@ -156,6 +158,36 @@ def _decided(
             ) from error
     checks = gate.checks(dataset, ours, theirs, settings.wine_recent_days, policy.least_cases)
     decision = decide(ours.losses, theirs.losses, policy, name, checks)
+    decision = held_back(decision, challenger, champion, registry.versions(MODEL_NAME))
     with engine.begin() as connection:
         before = champion.identity if champion else None
         return record(connection, MODEL_NAME, challenger.identity, before, decision, policy)
+
+
+def held_back(
+    decision: "Decision",
+    challenger: "RegisteredVersion",
+    champion: "RegisteredVersion | None",
+    versions: "Sequence[RegisteredVersion]",
+) -> "Decision":
+    """The decision, but against a challenger that is the same model again as one that a person has gone back from.
+
+    The same data and parameters give the same model, which is proven better than the one gone back to once more.
+    """
+    from cuvee import champions
+    from ml_service.artifact import CHECKSUM_TAG
+    from ml_service.training import PARAMS_TAG
+
+    made_of = {tag: challenger.tags.get(tag) for tag in (CHECKSUM_TAG, PARAMS_TAG)}
+    if not decision.promoted or None in made_of.values():
+        return decision
+    for version in versions:
+        left = version.tags.get(champions.DECISION_TAG) == champions.ROLLED_BACK
+        serves = champion is not None and version.identity == champion.identity
+        if left and not serves and made_of.items() <= version.tags.items():
+            reason = (
+                f"{decision.reason} But of the same data and parameters is version {version.version}, which was rolled "
+                "back from. Give this version the alias champion in MLflow to serve it all the same."
+            )
+            return replace(decision, promoted=False, reason=reason)
+    return decision

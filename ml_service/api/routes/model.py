@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from cuvee.champions import DECISION_TAG
 from ml_service.api.deps import CallerDep, ServingDep
 from ml_service.api.schemas import ModelResponse, Trial, Version, VersionsResponse, failing
 from ml_service.routing import Challenger
@@ -42,7 +43,7 @@ def versions(_: CallerDep, serving: ServingDep) -> VersionsResponse:
                 registered_at=one.registered_at,
                 aliases=sorted(alias for alias, number in aliases.items() if number == one.version),
                 metrics=metrics.get(one.run_id, {}),
-                decision=one.tags.get("cuvee.decision"),
+                decision=one.tags.get(DECISION_TAG),
                 reason=one.tags.get("cuvee.reason"),
             )
             for one in found
