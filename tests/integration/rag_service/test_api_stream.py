@@ -258,6 +258,20 @@ def test_a_filter_or_history_out_of_bounds_is_422_and_names_the_field(
     assert asked(engine) == 0
 
 
+@pytest.mark.parametrize("path", ["/ask", "/search", "/v1/chat/completions"])
+@pytest.mark.parametrize("levels", [500, 900, 980, 10_000])
+def test_a_filter_nested_however_deep_is_the_callers_mistake(path: str, levels: int, client: TestClient) -> None:
+    asked = {"/ask": '"question": "x"', "/search": '"query": "x"'}
+    rest = asked.get(path, '"model": "cuvee", "messages": [{"role": "user", "content": "x"}]')
+    condition = '{"not": ' * levels + '{"topic": "x"}' + "}" * levels
+    body = f'{{{rest}, "filter": {condition}}}'
+
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]["type"] in ("invalid_input", "invalid_request_error")
+
+
 def test_search_takes_the_same_filter(client: TestClient) -> None:
     found = client.post("/search", json={"query": "cellar", "top_k": 50, "filter": {"topic": "cellar"}}).json()
 
