@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import anyio.from_thread
 import sqlalchemy as sa
 
 from cuvee.errors import InvalidInputError
-from rag_service.answers.answerer import Answer, Answerer, Asked, Checked, SourcesFound, Token, Turn, cleaned
+from rag_service.answers.answerer import Answer, Answerer, Asked, Checked, Event, SourcesFound, Token, Turn, cleaned
 from rag_service.api.schemas import (
     AskRequest,
     AskResponse,
@@ -63,11 +64,13 @@ class Asking:
 
     def response(self) -> AskResponse:
         """The answer, logged."""
-        return self._logged(self.answerer.answer(self.retriever, self.asked))
+        *_, last = self._steps()
+        assert isinstance(last, Checked)
+        return self._logged(last.answer)
 
     def responses(self) -> Iterator[SourcesOut | Token | AskResponse]:
         """The passages, pieces of the draft, and last the answer, logged before it is given."""
-        for item in self.answerer.stream(self.retriever, self.asked):
+        for item in self._steps():
             match item:
                 case SourcesFound(sources):
                     yield SourcesOut(sources=[SourceOut.model_validate(source) for source in sources])
@@ -75,6 +78,12 @@ class Asking:
                     yield self._logged(answer)
                 case Token():
                     yield item
+
+    def _steps(self) -> Iterator[Event]:
+        """What the answerer does, in a thread of the workshop, while somebody waits for it; then nothing is logged."""
+        for step in self.answerer.stream(self.retriever, self.asked):
+            anyio.from_thread.check_cancelled()
+            yield step
 
     def _logged(self, answer: Answer) -> AskResponse:
         return shown(log.record(self.engine, self.key_id, self.posed, answer), answer)

@@ -1,12 +1,13 @@
 """What handlers are given: the caller, the parts that live on the app, and a thread to work in."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from cuvee.keys import Caller
 from cuvee.objects import ObjectStore
@@ -18,6 +19,9 @@ from rag_service.index.search import Retriever
 
 T = TypeVar("T")
 
+_CLIENT_GONE = 499
+"""The status that nginx made usual; nobody gets it, but the metrics count it."""
+
 
 class Workshop:
     """Runs CPU-bound work in a few threads; what exceeds them waits without holding a thread."""
@@ -27,6 +31,26 @@ class Workshop:
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
+
+    async def run_for(self, request: Request, work: Callable[..., T], *arguments: Any) -> T | Response:
+        """The same for as long as the client waits: then `anyio.from_thread.check_cancelled` ends the work.
+
+        The request's body must have been read.
+        """
+        with anyio.CancelScope() as scope:
+            # Not a task group, which would wrap what the work raises.
+            watching = asyncio.create_task(_cancel_once_gone(request, scope))
+            try:
+                return await self.run(work, *arguments)
+            finally:
+                watching.cancel()
+        return Response(status_code=_CLIENT_GONE)
+
+
+async def _cancel_once_gone(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 async def _engine(request: Request) -> sa.Engine:

@@ -35,7 +35,7 @@ _MOST_FILTER_CHARS, _MOST_FILTER_DEPTH = 10_000, 20
 
 
 def _bounded(condition: dict[str, Any]) -> dict[str, Any]:
-    if _depth(condition) > _MOST_FILTER_DEPTH:
+    if _deeper(condition, _MOST_FILTER_DEPTH):
         raise ValueError(f"may have at most {_MOST_FILTER_DEPTH} levels")
     text = json.dumps(condition, ensure_ascii=False)
     if len(text) > _MOST_FILTER_CHARS:
@@ -46,11 +46,12 @@ def _bounded(condition: dict[str, Any]) -> dict[str, Any]:
     return condition
 
 
-def _depth(value: object) -> int:
+def _deeper(value: object, levels: int) -> bool:
+    """Whether it has more levels; further down nobody looks, for a request can nest more than the stack holds."""
     if not isinstance(value, dict | list):
-        return 0
+        return False
     parts = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, parts), default=0)
+    return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
 
 
 Filter = Annotated[

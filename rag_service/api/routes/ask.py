@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from fastapi import APIRouter
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Request, Response
+from sse_starlette import ServerSentEvent
 
 from cuvee.service import ErrorBody, ErrorDetail
 from rag_service.answers.answerer import Token
@@ -22,20 +22,21 @@ router = APIRouter(tags=["answers"])
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def ask(
+    request: Request,
     body: AskRequest,
     caller: RagCaller,
     retriever: ServedRetriever,
     answerer: ServedAnswerer,
     engine: Engine,
     threads: Threads,
-) -> AskResponse | EventSourceResponse:
+) -> AskResponse | Response:
     """With `stream`: event *sources* (the passages that are read), *token* (pieces of the draft, not checked yet),
     then *answer* (the same body as without `stream`; only this is what was found), or *error*.
     """
     asking = Asking.of(body, answerer, retriever, engine, caller.key_id)
     if body.stream:
         return event_stream(threads, lambda: _events(asking), _error)
-    return await threads.run(asking.response)
+    return await threads.run_for(request, asking.response)
 
 
 def _events(asking: Asking) -> Iterator[ServerSentEvent]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from cuvee.errors import CuveeError, NotFoundError
@@ -74,6 +74,7 @@ def show_model(model: str, _: RagCaller, engine: Engine) -> Model:
 
 @router.post("/chat/completions", summary="Answer the last message from the documents", response_model=Completion)
 async def complete(
+    request: Request,
     body: ChatRequest,
     caller: RagCaller,
     retriever: ServedRetriever,
@@ -82,7 +83,7 @@ async def complete(
     threads: Threads,
     settings: ServiceSettings,
     token_count: TokenCount,
-) -> Completion | EventSourceResponse:
+) -> Completion | Response:
     """Streamed or not, only what was checked against the passages is sent: a client cannot take words back."""
     asked = ask_request(body, await threads.run(_topic, body.model, engine))
     asking = Asking.of(asked, answerer, retriever, engine, caller.key_id)
@@ -93,7 +94,7 @@ async def complete(
 
     if body.stream:
         return event_stream(threads, lambda: _events(reply, body), _error)
-    return await threads.run(lambda: reply().whole())
+    return await threads.run_for(request, lambda: reply().whole())
 
 
 def _events(reply: Callable[[], Reply], body: ChatRequest) -> Iterator[ServerSentEvent]:

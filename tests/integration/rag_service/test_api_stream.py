@@ -1,11 +1,15 @@
 """Answers as they come: the order of events, errors on the way, and what happens when nobody listens any more."""
 
+import asyncio
 import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 
+import anyio.from_thread
 import httpx
 import pytest
 import sqlalchemy as sa
@@ -14,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from cuvee.database import questions
 from cuvee.settings import Settings
-from rag_service.answers.answerer import Answerer, Token
+from rag_service.answers.answerer import Answerer, Checked, Token
 from rag_service.feedback import log
 from tests.integration.rag_service.conftest import KEY
 from tests.integration.rag_service.live import served
@@ -138,6 +142,81 @@ def test_the_work_ends_when_the_client_goes_away_and_the_service_goes_on(
     assert asked(engine) == 1
 
 
+ASKED = [
+    ("/ask", {"question": QUESTION}),
+    ("/ask", {"question": QUESTION, "stream": True}),
+    ("/v1/chat/completions", {"model": "cuvee", "messages": [{"role": "user", "content": QUESTION}]}),
+    ("/v1/chat/completions", {"model": "cuvee", "messages": [{"role": "user", "content": QUESTION}], "stream": True}),
+]
+
+
+def leave_when(sign: threading.Event, url: str, path: str, body: dict) -> None:
+    """Ask, and hang up without having read anything once `sign` is set."""
+    with closing(HTTPConnection(url.removeprefix("http://"))) as connection:
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        connection.request("POST", path, json.dumps(body), headers)
+        assert sign.wait(10), "the work did not begin"
+
+
+@pytest.mark.parametrize(("path", "body"), ASKED)
+def test_the_work_ends_when_a_client_that_has_got_nothing_yet_hangs_up(
+    path: str,
+    body: dict,
+    library: Library,
+    settings: Settings,
+    engine: sa.Engine,
+    endless: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drafts, begun = Answerer.stream, threading.Event()
+
+    def stream(*arguments: object) -> Iterator[object]:
+        begun.set()
+        yield from drafts(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Answerer, "stream", stream)
+    with served(settings) as url:
+        for _ in range(6):  # more than may work at once
+            begun.clear()
+            endless.clear()
+            leave_when(begun, url, path, body)
+            assert endless.wait(5)
+        monkeypatch.undo()
+        answer = httpx.post(f"{url}{path}", json=body, headers={"authorization": f"Bearer {KEY}"})
+        assert answer.status_code == 200 and "Sunday" in answer.text
+
+    assert asked(engine) == 1
+
+
+@pytest.mark.parametrize(("path", "body"), ASKED)
+def test_an_answer_that_is_made_after_its_client_hung_up_is_not_logged(
+    path: str, body: dict, library: Library, settings: Settings, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = Answerer.stream, threading.Event()
+
+    def late(*arguments: object) -> Iterator[object]:
+        for item in real(*arguments):  # type: ignore[arg-type]
+            if isinstance(item, Checked):
+                made.set()
+                wait_until_cancelled()
+            yield item
+
+    monkeypatch.setattr(Answerer, "stream", late)
+    with served(settings) as url:
+        leave_when(made, url, path, body)
+
+    assert asked(engine) == 0
+
+
+def wait_until_cancelled() -> None:
+    """Until the service knows that the client has gone."""
+    deadline = time.monotonic() + 5
+    with suppress(asyncio.CancelledError):
+        while time.monotonic() < deadline:
+            anyio.from_thread.check_cancelled()
+            time.sleep(0.01)
+
+
 def test_filter_and_history_are_bounded_used_and_logged_as_they_were_sent(
     client: TestClient, engine: sa.Engine
 ) -> None:
@@ -177,6 +256,20 @@ def test_a_filter_or_history_out_of_bounds_is_422_and_names_the_field(
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_input")
     assert named in answer.json()["error"]["message"]
     assert asked(engine) == 0
+
+
+@pytest.mark.parametrize("path", ["/ask", "/search", "/v1/chat/completions"])
+@pytest.mark.parametrize("levels", [500, 900, 980, 10_000])
+def test_a_filter_nested_however_deep_is_the_callers_mistake(path: str, levels: int, client: TestClient) -> None:
+    asked = {"/ask": '"question": "x"', "/search": '"query": "x"'}
+    rest = asked.get(path, '"model": "cuvee", "messages": [{"role": "user", "content": "x"}]')
+    condition = '{"not": ' * levels + '{"topic": "x"}' + "}" * levels
+    body = f'{{{rest}, "filter": {condition}}}'
+
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]["type"] in ("invalid_input", "invalid_request_error")
 
 
 def test_search_takes_the_same_filter(client: TestClient) -> None:

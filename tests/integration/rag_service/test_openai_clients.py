@@ -124,13 +124,13 @@ def test_earlier_messages_are_the_history_and_our_own_lists_of_sources_are_left_
     openai_client: openai.OpenAI, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[Asked] = []
-    real = Answerer.answer
+    real = Answerer.stream
 
     def listening(self: Answerer, retriever: object, asked: Asked) -> object:
         heard.append(asked)
         return real(self, retriever, asked)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Answerer, "answer", listening)
+    monkeypatch.setattr(Answerer, "stream", listening)
     first = ask(openai_client, QUESTION).choices[0].message.content
     ask(openai_client, QUESTION, first, "How is gas detected?")
 

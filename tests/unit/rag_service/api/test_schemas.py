@@ -55,6 +55,9 @@ def nested(levels: int) -> dict:
     [
         (nested(20), True),
         (nested(21), False),
+        (nested(900), False),
+        ({"not": [[[]] * 3] * 3}, True),
+        ({"any": [{"topic": "x"}, nested(20)]}, False),
         ({"topic": "x" * 9_900}, True),
         ({"topic": "x" * 10_000}, False),
         ({"topic": "a\x00"}, False),
