@@ -1,6 +1,6 @@
 """Answer models behind a server that speaks OpenAI's protocol: Ollama, vLLM, llama.cpp, or a hosted one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urldefrag, urlsplit
 
 from cuvee.errors import ConfigurationError, InvalidInputError
@@ -8,7 +8,7 @@ from rag_service.answers import prompt
 from rag_service.answers.claims import claims
 from rag_service.answers.exchange import Turn
 from rag_service.answers.models import ModelOptions, Pieces
-from rag_service.answers.openai_server import Server
+from rag_service.answers.openai_server import NoSuchModelError, Server
 from rag_service.answers.prompt import Prompt
 from rag_service.index.hybrid import Hit
 
@@ -68,6 +68,9 @@ class OpenAIModel:
             ConfigurationError: it refuses the request.
             InvalidInputError: the question alone is longer than the model's context.
         """
+        return (yield from self._again(lambda: self._fitting(question, hits, history)))
+
+    def _fitting(self, question: str, hits: Sequence[Hit], history: Sequence[Turn]) -> Pieces:
         most = self._server.context_tokens() - MAX_NEW_TOKENS
         fitting = prompt.fitted(prompt.prompt_of(question, hits, history, _CONTROL_TOKENS), self._length, most)
         if fitting is None:
@@ -86,7 +89,16 @@ class OpenAIModel:
         """
         said = prompt.quoted(text, _CONTROL_TOKENS)
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": said}]
-        return "".join(self._server.chat(messages, most_tokens)).strip()
+        return "".join(self._again(lambda: self._server.chat(messages, most_tokens))).strip()
+
+    def _again(self, ask: Callable[[], Pieces]) -> Pieces:
+        """`ask`, and once more if the server has lost its model; that is known before the first piece."""
+        try:
+            return (yield from ask())
+        except NoSuchModelError:
+            if self._server.named:
+                raise
+        return (yield from ask())
 
     def _length(self, asked: Prompt) -> int:
         """Tokens of the messages, counted part by part, so that a server counts each passage once."""

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,17 +22,27 @@ log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 10.0
 _RETRIES = 2
+_PAUSE_SECONDS = 30.0
+"""After a tokenizer that failed: the parts of a question do not each wait for it anew."""
 BYTES_PER_TOKEN = 2
 """Where the server does not count tokens, each two bytes of UTF-8 count as one. Real text has three to five bytes to a
 token, figures and rare scripts two: the estimate errs to fewer passages, never to a prompt that is cut off."""
 
 
-class _NoSuchModelError(NotReadyError):
+class NoSuchModelError(NotReadyError):
     """The server is up but lacks the model."""
 
 
 class _KeyRefusedError(NotReadyError):
     """The server is up but refuses the key: at start a setting is wrong; later it may be the server that changed."""
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What the server says that it has."""
+
+    model: str
+    context_tokens: int
 
 
 class Server:
@@ -40,9 +51,10 @@ class Server:
     def __init__(self, base_url: str, model: str | None, options: ModelOptions) -> None:
         self.address = urlsplit(base_url).netloc.rpartition("@")[2]
         self._options = options
-        self._model = model
-        self._context_tokens: int | None = None
-        self._counts: bool | None = None
+        self.named = model
+        self._found: _Served | None = None
+        self._counts_from = 0.0
+        """Monotonic time from which the tokenizer may be asked; infinite where there is none."""
         timeout = openai.Timeout(options.timeout_seconds, connect=_CONNECT_SECONDS)
         # The client insists on a key; servers of one's own ignore it.
         key = options.api_key or "none"
@@ -52,11 +64,13 @@ class Server:
             headers={"Authorization": f"Bearer {key}"},
             timeout=_CONNECT_SECONDS,
         )
-        self.tokens = lru_cache(maxsize=4096)(self._tokens)
+        # An error is not remembered, and so no estimate either.
+        self._counted = lru_cache(maxsize=4096)(self._count)
 
     @property
     def model_name(self) -> str:
-        return self._model or "unknown"
+        found = self._found
+        return self.named or (found.model if found else "unknown")
 
     def look(self) -> None:
         """Ask which models there are; a server that does not answer now may later.
@@ -66,7 +80,7 @@ class Server:
         """
         try:
             self._ask_models()
-        except _NoSuchModelError as error:
+        except NoSuchModelError as error:
             raise ConfigurationError(f"CUVEE_ANSWER_MODEL names a model that is not served. {error}") from error
         except _KeyRefusedError as error:
             raise ConfigurationError(str(error)) from error
@@ -79,23 +93,28 @@ class Server:
         Raises:
             NotReadyError: the server does not answer.
         """
-        if self._context_tokens is None:
-            self._ask_models()
-        return self._context_tokens or self._options.context_tokens
+        return (self._found or self._ask_models()).context_tokens
 
     def chat(self, messages: list[Message], most_tokens: int) -> Pieces:
         """Pieces of the answer to some messages; returns whether the model ended it itself.
 
         Raises:
-            NotReadyError: the server is down, overloaded, breaks off, refuses the key, or has no such model any more.
+            NoSuchModelError: the server has no such model any more.
+            NotReadyError: it is down, overloaded, breaks off, or refuses the key.
             ConfigurationError: it refuses the request.
         """
-        if self._model is None:
-            self._ask_models()
+        model = self.named or (self._found or self._ask_models()).model
+        try:
+            return (yield from self._chat(model, messages, most_tokens))
+        except (NoSuchModelError, ConfigurationError):
+            self._forget()
+            raise
+
+    def _chat(self, model: str, messages: list[Message], most_tokens: int) -> Pieces:
         deadline = time.monotonic() + self._options.timeout_seconds
         reason = None
         with self._in_our_words():
-            request: Any = {"model": self.model_name, "messages": messages, "max_tokens": most_tokens}
+            request: Any = {"model": model, "messages": messages, "max_tokens": most_tokens}
             events = self._client.chat.completions.create(**request, temperature=0, stream=True)
             with closing(events):
                 for event in events:
@@ -107,43 +126,44 @@ class Server:
                         return False
         return reason == "stop"
 
-    def _tokens(self, text: str) -> int:
+    def tokens(self, text: str) -> int:
         """Tokens of a text, by the server's own tokenizer (vLLM and llama.cpp have one), else as an upper estimate."""
-        if self._counts is not False and text:
-            counted = self._counted(text)
-            self._counts = counted is not None
-            if counted is not None:
-                return counted
+        if text and time.monotonic() >= self._counts_from:
+            try:
+                return self._counted(text)
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                self._counts_from = time.monotonic() + _PAUSE_SECONDS if _passes(error) else math.inf
         return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)
 
-    def _counted(self, text: str) -> int | None:
+    def _forget(self) -> None:
+        """What was found has proved wrong: the next question asks again."""
+        self._found, self._counts_from = None, 0.0
+        self._counted.cache_clear()
+
+    def _count(self, text: str) -> int:
         # `prompt` is vLLM's word for it, `content` llama.cpp's; each ignores the other's.
         body = {"model": self.model_name, "prompt": text, "content": text, "add_special_tokens": False}
-        try:
-            answer = self._tokenizer.post("/tokenize", json=body)
-            found = answer.raise_for_status().json()
-            return int(found["count"]) if "count" in found else len(found["tokens"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return None
+        found = self._tokenizer.post("/tokenize", json=body).raise_for_status().json()
+        return int(found["count"]) if "count" in found else len(found["tokens"])
 
-    def _ask_models(self) -> None:
+    def _ask_models(self) -> _Served:
         with self._in_our_words():
             try:
                 listed = self._client.models.list(timeout=_LOOK_SECONDS).data
             except openai.NotFoundError:
                 listed = []  # some servers list nothing
         served = {entry.id: entry for entry in listed}
-        model = self._model or next(iter(served), None)
+        model = self.named or next(iter(served), None)
         # Ollama lists `name:latest` for what is asked for as `name`.
         entry = served.get(model or "") or served.get(f"{model}:latest")
         if model is None or (served and entry is None):
-            raise _NoSuchModelError(
+            raise NoSuchModelError(
                 f"The answer model's server at {self.address} serves {', '.join(sorted(served)) or 'no model'}"
                 f"{f', not {model}' if model else ''}; name one of its models after '#' in CUVEE_ANSWER_MODEL, or let "
                 "it load that one."
             )
-        self._model = model
-        self._context_tokens = _stated_context(entry) or self._options.context_tokens
+        self._found = found = _Served(model, _stated_context(entry) or self._options.context_tokens)
+        return found
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
@@ -160,7 +180,7 @@ class Server:
         if isinstance(error, openai.APIStatusError) and (
             error.status_code == httpx.codes.NOT_FOUND or error.code == "model_not_found"
         ):
-            return NotReadyError(
+            return NoSuchModelError(
                 f"{where} has no model '{self.model_name}' to answer with; let it load that model, or name one of its "
                 "models after '#' in CUVEE_ANSWER_MODEL."
             )
@@ -174,6 +194,14 @@ class Server:
         if isinstance(error, openai.APIStatusError):
             return NotReadyError(f"{where} answers with status {error.status_code}. Try again later.")
         return NotReadyError(f"{where} does not answer: is it running? Try again later.")
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a tokenizer that failed so may count later; one that is not there, or speaks otherwise, never will."""
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        return status == httpx.codes.TOO_MANY_REQUESTS or (status >= 500 and status != httpx.codes.NOT_IMPLEMENTED)
+    return isinstance(error, httpx.HTTPError)
 
 
 def _stated_context(entry: Any) -> int | None:

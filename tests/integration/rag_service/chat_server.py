@@ -28,8 +28,11 @@ class Behaviour:
     """Before the first piece, and between pieces."""
     breaks_off: bool = False
     """Whether the connection is cut after the first piece."""
+    refuses_unknown_models: bool = False
+    """Whether chat answers 404 for a model that is not in `models`."""
     tokenizer: str | None = None
-    """`vllm`, `llama.cpp`, or none."""
+    """`vllm`, `llama.cpp`, `other` (it answers, but not that), or none."""
+    tokenizer_status: int = 200
 
 
 @dataclass
@@ -54,6 +57,9 @@ def app(server: ChatServer) -> FastAPI:
     @api.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         server.requests.append(await request.json())
+        known = {model["id"] for model in server.does.models}
+        if server.does.refuses_unknown_models and server.requests[-1]["model"] not in known:
+            return JSONResponse({"error": {"message": "no such model", "code": "model_not_found"}}, 404)
         if server.does.failures:
             error = {"message": "failing", "code": server.does.failure_code}
             return JSONResponse({"error": error}, server.does.failures.pop(0))
@@ -63,13 +69,19 @@ def app(server: ChatServer) -> FastAPI:
     async def tokenize(request: Request) -> Response:
         body = await request.json()
         server.counted.append(body)
-        if server.does.tokenizer == "vllm":
-            return JSONResponse({"count": len(body["prompt"].split()), "max_model_len": 4096, "tokens": []})
-        if server.does.tokenizer == "llama.cpp":
-            return JSONResponse({"tokens": body["content"].split()})
-        return Response(status_code=404)
+        return tokens(server.does, body)
 
     return api
+
+
+def tokens(does: Behaviour, body: dict[str, Any]) -> Response:
+    if does.tokenizer is None or does.tokenizer_status != 200:
+        return Response(status_code=404 if does.tokenizer is None else does.tokenizer_status)
+    if does.tokenizer == "vllm":
+        return JSONResponse({"count": len(body["prompt"].split()), "max_model_len": 4096, "tokens": []})
+    if does.tokenizer == "llama.cpp":
+        return JSONResponse({"tokens": body["content"].split()})
+    return Response("<p>Welcome</p>", media_type="text/html")
 
 
 def events(does: Behaviour) -> Iterator[str]:

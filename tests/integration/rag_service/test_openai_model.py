@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import openai
 import pytest
@@ -157,6 +158,97 @@ def test_a_question_longer_than_the_context_is_refused_as_input(server: ChatServ
         read(model(server, context_tokens=1024).stream("fans " * 2000, hits(FANS)))
 
 
+# What the server has may change
+
+
+def test_where_no_model_is_named_a_question_goes_to_the_one_that_is_served_by_now_and_to_its_context(
+    server: ChatServer,
+) -> None:
+    server.does.refuses_unknown_models = True
+    server.does.models = ({"id": "first", "max_model_len": 8192},)
+    chosen = model(server)
+    texts = [f"Passage {name} " + "press " * 198 for name in "ABC"]  # 599 tokens each by the estimate
+    read(chosen.stream(QUESTION, hits(*texts)))
+
+    server.does.models = ({"id": "second", "max_model_len": 1700},)
+    read(chosen.stream(QUESTION, hits(*texts)))
+
+    assert [body["model"] for body in server.requests] == ["first", "first", "second"]
+    counts = [body["messages"][-1]["content"].count("Passage") for body in server.requests]
+    assert (counts[0], counts[-1]) == (3, 1)
+    assert chosen.name.startswith("openai:second@")
+
+
+def test_a_question_is_put_in_other_words_by_the_model_that_is_served_by_now(server: ChatServer) -> None:
+    server.does.refuses_unknown_models = True
+    chosen = model(server)
+
+    server.does.models = ({"id": "second"},)
+
+    assert chosen.write("Rewrite.", QUESTION, 20).startswith(FANS)
+
+
+def test_a_named_model_is_no_other_but_how_much_it_reads_is_asked_again(server: ChatServer) -> None:
+    server.does.refuses_unknown_models = True
+    server.does.models = ({"id": "little", "max_model_len": 8192},)
+    chosen = model(server, "little")
+    texts = [f"Passage {name} " + "press " * 198 for name in "ABC"]
+    read(chosen.stream(QUESTION, hits(*texts)))
+
+    server.does.models = ({"id": "second"},)
+    for words in ("has no model 'little'", "serves second, not little"):
+        with pytest.raises(NotReadyError, match=words):
+            read(chosen.stream(QUESTION, hits(*texts)))
+    server.does.models = ({"id": "little", "max_model_len": 1700},)
+    read(chosen.stream(QUESTION, hits(*texts)))
+
+    assert server.requests[-1]["messages"][-1]["content"].count("Passage") == 1
+
+
+def test_a_request_that_is_refused_as_too_long_makes_the_next_question_ask_how_much_is_read(server: ChatServer) -> None:
+    chosen = model(server)
+    server.does.failures, server.does.models = [400], ({"id": "little", "max_model_len": 1000},)
+    with pytest.raises(ConfigurationError):
+        read(chosen.stream(QUESTION, hits(FANS)))
+
+    with pytest.raises(InvalidInputError, match="longer than the 600 tokens"):
+        read(chosen.stream("fans " * 2000, hits(FANS)))
+
+
+def a_minute_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
+    monkeypatch.setattr("rag_service.answers.openai_server.time", later)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_tokenizer_that_fails_once_is_asked_again_later_but_not_for_each_part_of_a_question(
+    status: int, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.does.tokenizer, server.does.tokenizer_status = "vllm", status
+    chosen = model(server)
+    read(chosen.stream(QUESTION, hits(FANS)))
+    assert len(server.counted) == 1
+
+    server.does.tokenizer_status = 200
+    a_minute_passes(monkeypatch)
+    read(chosen.stream(QUESTION, hits(FANS)))
+
+    assert FANS in [body["prompt"] for body in server.counted]
+
+
+@pytest.mark.parametrize(("status", "tokenizer"), [(404, "vllm"), (405, "vllm"), (501, "vllm"), (200, "other")])
+def test_a_server_without_a_tokenizer_is_not_asked_again(
+    status: int, tokenizer: str, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.does.tokenizer, server.does.tokenizer_status = tokenizer, status
+    chosen = model(server)
+    read(chosen.stream(QUESTION, hits(FANS)))
+    a_minute_passes(monkeypatch)
+    read(chosen.stream(QUESTION, hits(FANS)))
+
+    assert len(server.counted) == 1
+
+
 # What goes wrong
 
 
@@ -179,7 +271,7 @@ def test_failures_that_pass_are_tried_again(server: ChatServer) -> None:
     ],
 )
 def test_each_failure_has_its_words(statuses: list[int], kind: type[Exception], words: str, server: ChatServer) -> None:
-    chosen = model(server)
+    chosen = model(server, "little")
     server.does.failures = list(statuses)
 
     with pytest.raises(kind, match=words):
@@ -187,7 +279,7 @@ def test_each_failure_has_its_words(statuses: list[int], kind: type[Exception], 
 
 
 def test_a_model_that_is_unknown_by_code_and_not_by_status_is_named_too(server: ChatServer) -> None:
-    chosen = model(server)
+    chosen = model(server, "little")
     server.does.failures, server.does.failure_code = [400], "model_not_found"
 
     with pytest.raises(NotReadyError, match=r"has no model 'little'.*CUVEE_ANSWER_MODEL"):
