@@ -70,7 +70,7 @@ def indexed(settings: Settings, engine: sa.Engine) -> None:
         np.concatenate([one.statement_vectors for one in found]),
     )
     folder = building.build(run.index_dir, 1, rows, Recipe(run.model.id, run.model.version, run.chunker, 0.0))
-    same = {"topic": "cellar", "segment": "tanks", "sha256": "0", "text_sha256": "1", "size_bytes": 1}
+    same = {"topic": "cellar", "segment": "tanks", "sha256": "0", "text_sha256": "1", "size_bytes": 1, "source": "made"}
     with engine.begin() as connection:
         ids = [
             {"document_id": f"d{n:03d}", "uri": f"{n}.txt", "state": "indexed", "in_index": True}

@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from cuvee.errors import ConfigurationError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-# A unix socket's path may have 107 bytes; PostgreSQL adds `/.s.PGSQL.5432`.
-_LONGEST_SOCKET_DIR = 90
+# A unix socket's path may have 107 bytes; supervisor adds `-supervisor.sock`, and at first `.` and its process id.
+_LONGEST_SOCKET_DIR = 83
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 

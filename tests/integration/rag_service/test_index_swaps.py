@@ -41,12 +41,12 @@ def indexed(engine: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUVEE_DEAD_SHARE", "0.2")
     run = Run.begin(settings)
     recipe = Recipe(run.model.id, run.model.version, run.chunker, 0.4)
-    row = {"topic": "a", "segment": "x", "sha256": "0", "text_sha256": "1", "size_bytes": 1}
-    rows = [
-        row | {"document_id": f"d{n:03d}", "uri": f"{n}.txt", "state": "indexed", "in_index": True}
-        for n in range(DOCUMENTS)
-    ]
-    folder = building.build(settings.index_dir, 1, document_rows(range(DOCUMENTS)), recipe)
+    made = document_rows(range(DOCUMENTS))
+    columns = ("document_id", "topic", "segment", "uri", "source", "author", "date", "metadata")
+    told = {row["document_id"]: row for row in made.chunks.select(columns).to_pylist()}
+    read = {"state": "indexed", "in_index": True, "sha256": "0", "text_sha256": "1", "size_bytes": 1}
+    rows = [row | read | {"metadata": dict(row["metadata"])} for row in told.values()]
+    folder = building.build(settings.index_dir, 1, made, recipe)
     with engine.begin() as connection:
         connection.execute(sa.insert(documents), rows)
         publishing.publish(connection, folder)
