@@ -25,6 +25,8 @@ class Alive:
     mask: NDArray[np.bool_]
     """Shape (rows of the manifest,)."""
     document_ids: frozenset[str]
+    dead_document_ids: frozenset[str]
+    """Documents of which the files hold rows that are not alive."""
 
     @classmethod
     def of(cls, index_dir: Path, manifest: Manifest, documents: Collection[str]) -> "Alive":
@@ -33,7 +35,8 @@ class Alive:
         ids = pa.chunked_array(pieces, pa.string())
         mask = pc.is_in(ids, pa.array(sorted(documents), pa.string())).to_numpy().astype(np.bool_)
         mask[read_tombstones(index_dir, manifest)] = False
-        return cls(index_dir, manifest, mask, frozenset(pc.unique(ids.filter(pa.array(mask))).to_pylist()))
+        alive, dead = (frozenset(pc.unique(ids.filter(pa.array(rows))).to_pylist()) for rows in (mask, ~mask))
+        return cls(index_dir, manifest, mask, alive, dead)
 
     def told(self) -> dict[str, tuple[str, Details]]:
         """What the living rows say of each document beside its text: what brought it, author, date, metadata."""
@@ -46,13 +49,6 @@ class Alive:
             document_id: (source, Details(author, date, dict(metadata or ())))
             for document_id, source, author, date, metadata in (row.values() for row in rows.take(firsts).to_pylist())
         }
-
-    def dead_documents(self) -> set[str]:
-        """Documents of which rows are in the files that are not alive."""
-        pieces = [
-            p for segment in self.manifest.segments for p in _document_ids(self.index_dir, self.manifest, segment)
-        ]
-        return set(pc.unique(pa.chunked_array(pieces, pa.string()).filter(pa.array(~self.mask))).to_pylist())
 
     @property
     def chunks(self) -> int:

@@ -40,7 +40,7 @@ def _holds_deleted(run: Run, present: Manifest) -> bool:
         return False
     with run.engine.connect() as connection:
         alive = Alive.of(run.index_dir, present, ledger.ids_in_state(connection, "indexed"))
-        return retention.any_deleted(connection, alive.dead_documents(), _soak(run))
+        return retention.any_deleted(connection, alive.dead_document_ids, _soak(run))
 
 
 def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:
