@@ -47,6 +47,13 @@ def test_exactly_the_deadly_documents_are_named_and_each_other_one_is_prepared_o
     assert reader.prepared == Counter(set(ids) - deadly)
 
 
+def test_a_worker_that_dies_once_over_a_document_alone_is_no_proof() -> None:
+    reader = Reader(set(), once={"0"})
+
+    assert _reading_apart(waiting(1), reader, probe=lambda: None) == []
+    assert reader.prepared == Counter({"0": 1})
+
+
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_where_workers_die_without_reading_no_document_is_blamed(count: int) -> None:
     documents = waiting(count)
