@@ -83,6 +83,13 @@ def pieces(title: str, passage: str) -> tuple[Piece, ...]:
     return tuple(_pieces(title, passage))
 
 
+def holding(title: str, passage: str, cut: str) -> list[Piece]:
+    """The pieces that have these very words; quick where the passage does not."""
+    if _squeezed(unmarked_cut(cut)) not in _squeezed(passage):
+        return []
+    return [piece for piece in pieces(title, passage) if piece.has(cut)]
+
+
 def _pieces(title: str, passage: str) -> Iterator[Piece]:
     heading, before, columns = "", "", ""
     hostile = speaking(passage)

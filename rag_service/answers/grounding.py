@@ -146,21 +146,28 @@ def _carrying(
 ) -> list[Proof]:
     """The passages of which one sentence or row says the same and is near in meaning.
 
-    Nothing can be nearer than a sentence that a quotation is a part of, so there nothing is embedded.
+    Of what is quoted, those that hold its words: nothing can be nearer, so there nothing is embedded.
     """
+    if quoted and not _is_fragment(text) and (cut := _holding(text, ranks, hits, quoted)):
+        return cut
     claim = f"{question} {text}" if _is_fragment(text) else text
-    may_be_cut = quoted is not None and not _is_fragment(text)
     proofs = []
     for rank in ranks:
         chunk = hits[rank].chunk
-        found = evidence.pieces(chunk.title, chunk.text)
-        place = quoted.within(rank) if quoted else None
-        having = [piece for piece in found if may_be_cut and piece.has(text)]
-        carrying = next((piece for piece in having if place and touch(piece.span, place)), next(iter(having), None))
-        if carrying is None:
-            carrying = _nearest(claim, [piece for piece in found if piece.says(text)], encoder)
-        if carrying:
+        found = [piece for piece in evidence.pieces(chunk.title, chunk.text) if piece.says(text)]
+        if carrying := _nearest(claim, found, encoder):
             proofs.append(Proof(rank, (carrying.span,)))
+    return proofs
+
+
+def _holding(text: str, ranks: Iterable[int], hits: Sequence[Hit], quoted: Quotation) -> list[Proof]:
+    """The passages of which one sentence holds these very words, which were cut from it."""
+    proofs = []
+    for rank in ranks:
+        chunk, place = hits[rank].chunk, quoted.within(rank)
+        if having := evidence.holding(chunk.title, chunk.text, text):
+            best = next((piece for piece in having if place and touch(piece.span, place)), having[0])
+            proofs.append(Proof(rank, (best.span,)))
     return proofs
 
 

@@ -6,8 +6,9 @@ Strict on purpose, as `support` is: by its place alone a word that counts cannot
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, takewhile
+from typing import NamedTuple
 
 from rag_service.answers.quantities import quantities
 from rag_service.answers.words import STOP_WORDS, words
@@ -49,8 +50,7 @@ _TO = re.compile(r"\s*(?:to|or|until|[-\u2013\u2014/])\s*\Z", re.I)
 _AND, _BETWEEN = re.compile(r"\s*and\s*\Z", re.I), re.compile(r"\bbetween\s*\Z", re.I)
 
 
-@dataclass(frozen=True)
-class _Word:
+class _Token(NamedTuple):
     """A word or mark of the evidence, in lower case."""
 
     text: str
@@ -58,6 +58,14 @@ class _Word:
     """Of the quantity that it is a part of."""
     tells: bool
     """Whether it is more than a function word or mark."""
+
+
+class _Word(NamedTuple):
+    """A token of the evidence beside a claim."""
+
+    text: str
+    number: str | None
+    tells: bool
     kept: bool
     """Whether the claim has it, in whatever form."""
 
@@ -100,15 +108,24 @@ def _read(claim: str, evidence: str, content: Content) -> list[_Word]:
     said = {word.casefold() for word in words(claim)}
     forms, numbers = set(content(claim)), {quantity.number for quantity in quantities(claim)}
     read: list[_Word] = []
+    for token in _tokens(evidence):
+        own = content(token.text)
+        kept = token.number in numbers if token.number else token.text in said or (bool(own) and forms.issuperset(own))
+        read.append(_Word(token.text, token.number, token.tells, kept))
+    return read
+
+
+@lru_cache(maxsize=256)
+def _tokens(evidence: str) -> tuple[_Token, ...]:
+    """Kept, as many a cut of one sentence is tried."""
+    found: list[_Token] = []
     measured = quantities(evidence)
     for match in _TOKEN.finditer(evidence):
         text = match.group().casefold()
-        number = next((q.number for q in measured if q.start <= match.start() < q.end), None) if measured else None
-        own = set(content(text))
-        kept = number in numbers if number else text in said or (bool(own) and own <= forms)
+        number = next((q.number for q in measured if q.start <= match.start() < q.end), None)
         plain = text in STOP_WORDS and not (match.start() and match.group()[0].isupper())  # "May" is a month
-        read.append(_Word(text, number, bool(number) or (text[0].isalnum() and not plain), kept))
-    return read
+        found.append(_Token(text, number, bool(number) or (text[0].isalnum() and not plain)))
+    return tuple(found)
 
 
 def _parts(read: Sequence[_Word], marks: str) -> Iterator[list[_Word]]:

@@ -231,11 +231,13 @@ def _same_polarity(one: str, other: str) -> bool:
     return _negations(one) == _negations(other)
 
 
+@lru_cache(maxsize=1024)
 def _negations(text: str) -> int:
     """How many words say "not"; "ne ... pas" is one."""
     found = [word for word in words(text) if negates(word) or word.casefold() in _NEGATIONS_ELSEWHERE]
     return len([word for word in found if word.casefold() != "ne"]) or len(found)
 
 
-def _lower(text: str) -> set[str]:
-    return {word.casefold() for word in words(text)}
+@lru_cache(maxsize=1024)
+def _lower(text: str) -> frozenset[str]:
+    return frozenset(word.casefold() for word in words(text))
