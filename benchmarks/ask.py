@@ -243,7 +243,7 @@ def main() -> None:
             np.save(Path(home) / "vectors.npy", rows.vectors)
             (Path(home) / "texts.json").write_text(json.dumps(rows.chunks.column("text").to_pylist()))
             told(f"Building an index of {count:,} passages")
-            recipe = Recipe(run.model.id, run.model.version, run.chunker, settings.refusal_threshold)
+            recipe = Recipe.of_making(run.wanted, settings.refusal_threshold, {})
             with engine.begin() as connection:
                 publishing.publish(connection, building.build(run.index_dir, 1, rows, recipe))
             bars = measured(settings, engine, questions)

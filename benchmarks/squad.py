@@ -35,7 +35,7 @@ def prepared(arguments: Sequence[str]) -> Iterator[tuple[GoldenSet, Bench]]:
         generation = corpus.indexed(chosen.passages, encoder, Path(folder))
         told(f"Embedding {len(chosen.cases)} questions")
         encoder.encode([case.question for case in chosen.cases])
-        answerer = Answerer(models.extractive(), encoder)
+        answerer = Answerer(models.extractive())
         yield chosen, Bench.of(Retriever(generation, encoder), answerer, passage_name)
 
 

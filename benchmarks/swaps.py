@@ -69,7 +69,7 @@ def indexed(settings: Settings, engine: sa.Engine) -> None:
         np.stack([one.vector for one in found]),
         np.concatenate([one.statement_vectors for one in found]),
     )
-    folder = building.build(run.index_dir, 1, rows, Recipe(run.model.id, run.model.version, run.chunker, 0.0))
+    folder = building.build(run.index_dir, 1, rows, Recipe.of_making(run.wanted, 0.0, {}))
     same = {"topic": "cellar", "segment": "tanks", "sha256": "0", "text_sha256": "1", "size_bytes": 1, "source": "made"}
     with engine.begin() as connection:
         ids = [

@@ -27,8 +27,9 @@ Approval = Literal["automatic", "human"]
 class Policy(BaseModel, frozen=True):
     """When a challenger is promoted."""
 
-    margin: Annotated[float, Field(ge=0)] = 0.0
-    """Least gain, in the unit of the scores, that the lower bound must exceed."""
+    margin: float = 0.0
+    """Least gain, in the unit of the scores, that the lower bound must exceed. Below 0: how much worse it may be, for
+    what somebody asked for and is not there to score higher (a trial of non-inferiority)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the one-sided bounds."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2_000

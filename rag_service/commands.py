@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from cuvee.console import console, told_plainly
-from cuvee.settings import Settings
 
 index = typer.Typer(no_args_is_help=True, help="Show index generations, and go back to one.")
 
@@ -50,13 +50,13 @@ def evaluate(
 @told_plainly
 def list_generations() -> None:
     """Show every index generation: what it holds, what made it, and whether it can be gone back to."""
-    from cuvee.database import connect
     from rag_service.index import publishing
+    from rag_service.pipeline.run import Run
 
-    settings = Settings.load()
+    run = Run.begin(None)
     columns = ("generation", "state", "documents", "chunks", "made by", "embedder", "published", "retired")
     table = Table(*columns, box=None)
-    for record in publishing.records(connect(settings.resolved_database_url)):
+    for record in publishing.records(run.engine):
         colour = {"published": "green", "reclaimed": "dim"}.get(record.state, "white")
         made_by = record.origin if record.made_from is None else f"{record.origin} {record.made_from}"
         retired = f"{record.retired_at:%Y-%m-%d %H:%M:%S}" if record.retired_at else ""
@@ -71,6 +71,9 @@ def list_generations() -> None:
             retired,
         )
     console.print(table)
+    present = run.published()
+    if present and (differs := run.wanted.differs(present)):
+        console.print(differs)
 
 
 @index.command("publish")
@@ -89,6 +92,39 @@ def rollback() -> None:
     from rag_service import pipeline
 
     _tell(pipeline.go_back())
+
+
+@index.command("rebuild")
+@told_plainly
+def rebuild(
+    golden: Annotated[
+        Path | None, typer.Option(help="Golden set in our own form, about your documents. Default: the sample's.")
+    ] = None,
+    accept: Annotated[
+        str | None, typer.Option(help="Serve the new index whatever the measurement says, and record this reason.")
+    ] = None,
+) -> None:
+    """Index every document anew with what the settings name now, and serve that if it is not worse.
+
+    What is served stays, and stays up to date, until then. Interrupted, it goes on where it was.
+    """
+    from rag_service.pipeline import rebuild as steps
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+        task = progress.add_task("Reading and embedding documents", total=None)
+        read = steps.read_anew(lambda done, total: progress.update(task, completed=done, total=total))
+    console.print(f"Embedder {read['embedder']}; {read['failed']} of {read['documents']} documents cannot be read")
+    with console.status("Building and measuring"):
+        judged = steps.judge(accept, golden)
+    console.print(f"{'Promoted' if judged['promoted'] else 'Not served'}: {judged['reason']}")
+    if not judged["promoted"]:
+        console.print('What was read is kept: with --accept "why" it is served all the same.')
+        raise typer.Exit(1)
+    receipt = steps.publish_anew()
+    console.print(
+        f"Published generation {receipt['generation']}: {receipt['documents']} documents, {receipt['chunks']} chunks. "
+        "`cuvee index rollback` goes back."
+    )
 
 
 def _tell(receipt: dict[str, Any]) -> None:

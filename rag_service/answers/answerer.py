@@ -51,10 +51,9 @@ _NO_SUPPORT = "no sentence of the answer model is supported by the passages foun
 
 @dataclass(frozen=True)
 class Answerer:
-    """An answer model, the encoder that checks what it says, and how the passages found are judged."""
+    """An answer model, and how the passages found are judged; what it says is checked by the retriever's encoder."""
 
     model: AnswerModel
-    encoder: Encoder
     rewrite_questions: bool = False
     """Whether a generative model puts the question in its own words for the search."""
     decide: refusal.Decide = refusal.decide
@@ -87,7 +86,9 @@ class Answerer:
         reason = self.decide(found, retriever.generation.manifest)
         grounded = Grounded((), "kept")
         if reason is None:
-            grounded, reason = yield from self._drafted(question, queries[0], found.hits, asked.history)
+            grounded, reason = yield from self._drafted(
+                question, queries[0], found.hits, asked.history, retriever.encoder
+            )
         ended = time.perf_counter()
         timings = {
             "embed": round(found.embed_ms, 2),
@@ -98,19 +99,19 @@ class Answerer:
         yield Checked(self._result(retriever, asked, found.hits, grounded, reason, timings))
 
     def _drafted(
-        self, question: str, query: str, hits: Sequence[Hit], history: Sequence[Turn]
+        self, question: str, query: str, hits: Sequence[Hit], history: Sequence[Turn], encoder: Encoder
     ) -> Generator[Token, None, tuple[Grounded, str]]:
         """Pieces of the draft; returns what of it is grounded, and why nothing is where that is so."""
         if not isinstance(self.model, GenerativeModel):
             draft = self.model.quotations(query, hits)
             yield from map(Token, _spaced([quotation.text for quotation in draft]))
-            return Grounded(tuple(grounding.check(query, draft, hits, self.encoder)), "kept"), _NO_SUPPORT
+            return Grounded(tuple(grounding.check(query, draft, hits, encoder)), "kept"), _NO_SUPPORT
         text, finished = yield from _collected(self.model.stream(question, hits, history))
         written = claims(text, finished, len(hits))
         if self.model.may_decline and declined(written):
             return Grounded((), "kept"), _DECLINED
         quotations = partial(models.extractive().quotations, query, hits)
-        grounded = grounding.mend(query, written, hits, self.encoder, quotations, trusted=self.model.may_decline)
+        grounded = grounding.mend(query, written, hits, encoder, quotations, trusted=self.model.may_decline)
         return grounded, _NO_SUPPORT
 
     def _result(

@@ -17,12 +17,13 @@ from cuvee.telemetry import configure_logging
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
 from rag_service.api.deps import Workshop
+from rag_service.api.encoders import Encoders
 from rag_service.api.routes import ask, chat, documents, page, questions, search, uploads
 from rag_service.api.schemas import Readiness
-from rag_service.index import embedder, reranker
-from rag_service.index.microbatch import MicroBatcher
+from rag_service.index import reranker
+from rag_service.index.making import Making
 from rag_service.index.recency import Recency
-from rag_service.index.search import CachingEncoder, ServedIndex
+from rag_service.index.search import ServedIndex
 
 _DESCRIPTION = "Questions answered from your own documents, every sentence cited, or refused."
 _ANSWERS_AT_ONCE = 4
@@ -40,19 +41,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = connect(chosen.resolved_database_url, pool_size=_ANSWERS_AT_ONCE * 2)
-        shared = await anyio.to_thread.run_sync(embedder.shared, chosen.embedder, chosen.chunk_tokens)
-        encoder = CachingEncoder(MicroBatcher(shared))
+        encoders = Encoders(await anyio.to_thread.run_sync(Making.wanted, chosen))
         options = models.ModelOptions.of(chosen)
         model = await anyio.to_thread.run_sync(models.load, chosen.answer_model, options)
         scorer = await anyio.to_thread.run_sync(reranker.load, chosen.reranker)
-        index = ServedIndex(engine, chosen.index_dir, encoder, scorer, Recency(chosen.recency_half_life_days))
+        index = ServedIndex(engine, chosen.index_dir, encoders.of, scorer, Recency(chosen.recency_half_life_days))
         await anyio.to_thread.run_sync(index.refresh)
+        # Where nothing could be served yet, the first generation finds its embedder loaded.
+        await anyio.to_thread.run_sync(encoders.tokens, "")
         _keep_what_lives()
         app.state.engine, app.state.index, app.state.settings = engine, index, chosen
         app.state.store = ObjectStore(chosen.resolved_objects_url)
-        app.state.token_count = lambda text: len(shared.token_spans(text))
+        app.state.token_count = encoders.tokens
         app.state.keys = keys.KeyRing(engine)
-        app.state.answerer = Answerer(model, encoder, chosen.rewrite_questions)
+        app.state.answerer = Answerer(model, chosen.rewrite_questions)
         app.state.workshop = Workshop(_ANSWERS_AT_ONCE)
         listener = Listener(chosen.resolved_database_url, INDEX_CHANNEL, index.refresh)
         listener.start()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from cuvee.errors import IntegrityError, NotFoundError
-from rag_service.documents.ledger import Landed, Outcome
+from rag_service.documents.ledger import Outcome
 
 NOTHING_NEW = "nothing-new"
 """Name of the batch that has no documents: the next generation only leaves some out."""
@@ -27,12 +27,12 @@ _OUTCOME = list(Outcome.__dataclass_fields__)
 _EMBEDDED = ("embedding", "statements", "statement_embeddings")
 
 
-def batch_id(documents: Iterable[Landed], versions: Iterable[str]) -> str:
+def batch_id(landings: Iterable[tuple[str, str]], versions: Iterable[str]) -> str:
     """Name of the batch of these landings with these versions of chunker and embedder.
 
     The time of landing takes part, so that a document that failed and comes again is read again.
     """
-    parts = [f"{document.document_id} {document.landed_at}" for document in documents]
+    parts = [f"{document_id} {landed_at}" for document_id, landed_at in landings]
     return hashlib.sha256("\0".join([*sorted(parts), *versions, _FORM]).encode()).hexdigest()[:32]
 
 
@@ -74,6 +74,10 @@ class Batch:
                 raise
             shutil.rmtree(aside)  # another run of the same step was faster
         _sync(self.folder)
+
+    def is_of(self, outcomes: Iterable[Outcome], versions: Iterable[str]) -> bool:
+        """Whether this is the batch of what gave these outcomes, made with these versions."""
+        return self.id == batch_id((outcome.landing for outcome in outcomes), versions)
 
     def outcomes(self) -> list[Outcome]:
         """One per document of the batch, by document id."""

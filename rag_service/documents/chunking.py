@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from cuvee.errors import IntegrityError
 from rag_service.documents import sentences
 from rag_service.documents.cleaning import CleanText
 
@@ -28,6 +29,19 @@ class ChunkingRule:
     @property
     def version(self) -> str:
         return f"sentences-1/{self.tokens}/{self.overlap_tokens}"
+
+    @classmethod
+    def of(cls, version: str) -> "ChunkingRule":
+        """The rule that `version` names, with whatever after it; also where another edition of the code cut by it.
+
+        Raises:
+            IntegrityError: it names none.
+        """
+        try:
+            tokens, overlap_tokens = version.split("/")[1:3]
+            return cls(int(tokens), int(overlap_tokens))
+        except ValueError as error:
+            raise IntegrityError(f"{version!r} is not how chunks are cut.") from error
 
 
 @dataclass(frozen=True)

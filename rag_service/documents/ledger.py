@@ -50,6 +50,11 @@ class Landed:
     given: Mapping[str, Any]
     """What its sender says of it, as `Details.as_json` writes it."""
 
+    @property
+    def landing(self) -> tuple[str, str]:
+        """Its id and when it landed: by both it is known whether something was read as it is now."""
+        return self.document_id, self.landed_at
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -151,6 +156,14 @@ def landed(connection: sa.Connection, most: int) -> list[Landed]:
     return sorted(found, key=lambda document: document.document_id)
 
 
+def indexed(connection: sa.Connection) -> list[Landed]:
+    """The documents that answers are given from, as they landed, by document id: to be read anew."""
+    columns = [documents.c[name] for name in Landed.__dataclass_fields__]
+    statement = sa.select(*columns).where(documents.c.state == "indexed").order_by(documents.c.document_id)
+    rows = connection.execute(statement).mappings()
+    return [Landed(**{**row, "landed_at": _moment(row["landed_at"])}) for row in rows]
+
+
 def landings(connection: sa.Connection) -> set[tuple[str, str]]:
     """Id and time of landing of each document that waits."""
     waiting = sa.select(documents.c.document_id, documents.c.landed_at).where(documents.c.state == "landed")
@@ -216,6 +229,13 @@ def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
     return set(connection.execute(sa.select(documents.c.document_id).where(documents.c.state == state)).scalars())
 
 
+def texts(connection: sa.Connection) -> dict[str, str]:
+    """Of each indexed document, the hash of the cleaned text that is kept."""
+    kept = sa.and_(documents.c.state == "indexed", documents.c.text_sha256.is_not(None))
+    rows = connection.execute(sa.select(documents.c.document_id, documents.c.text_sha256).where(kept))
+    return {row.document_id: row.text_sha256 for row in rows}
+
+
 def told(connection: sa.Connection) -> dict[str, tuple[str, Details]]:
     """Of each indexed document, what brought it, and what is recorded of it beside its text."""
     columns = [documents.c[name] for name in ("document_id", "source", "author", "date", "metadata")]
@@ -234,9 +254,6 @@ def mark_failed(connection: sa.Connection, outcomes: Iterable[Outcome]) -> int:
 
 def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
     """Record what reading gave for documents that the generation of this transaction holds; how many still waited."""
-    names = ("title", "media_type", "pages", "chars", "chunks", "text_sha256", "author", "date", "metadata")
-    rows = [{**_key(o), **{f"new_{name}": getattr(o, name) for name in names}} for o in outcomes]
-    values: dict[str, object] = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in names}
     now = {
         "state": "indexed",
         "in_index": True,
@@ -244,7 +261,28 @@ def mark_indexed(connection: sa.Connection, outcomes: Sequence[Outcome]) -> int:
         "indexed_at": sa.func.now(),
         "updated_at": sa.func.now(),
     }
-    return _update_landed(connection, rows, {**values, **now})
+    return _update_landed(connection, [_read(o) for o in outcomes], {**_NEWLY_READ, **now})
+
+
+def mark_reread(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    """Record what reading indexed documents anew gave, for a generation of this transaction that is made of it."""
+    read = [outcome for outcome in outcomes if outcome.error is None]
+    failed = [{**_key(o), "reason": o.error} for o in outcomes if o.error is not None]
+    reason = {"state": "failed", "error": sa.bindparam("reason"), "in_index": False}
+    for rows, values in (([_read(o) for o in read], _NEWLY_READ), (failed, reason)):
+        if rows:
+            statement = sa.update(documents).where(_SAME, documents.c.state == "indexed")
+            connection.execute(statement.values(**values, updated_at=sa.func.now()), rows)
+
+
+_READ = ("title", "media_type", "pages", "chars", "chunks", "text_sha256", "author", "date", "metadata")
+_NEWLY_READ: dict[str, object] = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in _READ}
+# One that landed again meanwhile waits to be read again.
+_SAME = sa.and_(documents.c.document_id == sa.bindparam("key"), documents.c.landed_at == sa.bindparam("landing"))
+
+
+def _read(outcome: Outcome) -> dict[str, object]:
+    return {**_key(outcome), **{f"new_{name}": getattr(outcome, name) for name in _READ}}
 
 
 def _key(outcome: Outcome) -> dict[str, object]:
@@ -256,8 +294,6 @@ def _update_landed(
 ) -> int:
     if not rows:
         return 0
-    # One that landed again meanwhile waits to be read again.
-    same = sa.and_(documents.c.document_id == sa.bindparam("key"), documents.c.landed_at == sa.bindparam("landing"))
-    statement = sa.update(documents).where(same, documents.c.state == "landed").values(**values)
+    statement = sa.update(documents).where(_SAME, documents.c.state == "landed").values(**values)
     # One statement per row: psycopg2 does not report the count of a batch.
     return sum(connection.execute(statement, row).rowcount for row in rows)

@@ -17,6 +17,8 @@ from rag_service.evaluation.tuning import tune
 from rag_service.index.calibration import Calibration
 
 POLICY = Policy(margin=0.0)
+RENEWAL = Policy(margin=-0.02)
+"""What somebody asked to be indexed anew need not be better; it must be proven to lose no more than this."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,42 @@ def losses(measured: Sequence[Measured], refused_below: float) -> NDArray[np.flo
     doubt (squared).
     """
     return np.array([_loss(one, refused_below) for one in measured], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """Outcome of a trial of the same documents indexed anew."""
+
+    calibration: Calibration
+    threshold: float
+    decision: Decision
+    after: list[Measured]
+    """The judging cases, indexed anew."""
+    fitted: list[Measured]
+    """The cases that weights and threshold were fitted to; empty where those in use are kept."""
+
+
+def renewal(before: Bench, after: Bench, cases: Sequence[Case], fits: bool, least_kept: float) -> Renewal:
+    """Decide whether what was indexed anew, `after`, may be served in place of `before`.
+
+    Args:
+        cases: answerable and unanswerable ones.
+        fits: whether weights and threshold are fitted to one half of the cases, and judged by the other: another
+            embedder's cosines have another scale.
+        least_kept: share of the answerable questions that a fitted threshold must let through.
+    """
+    fitted: list[Measured] = []
+    calibration, threshold_ = before.retriever.calibration, before.threshold
+    judging = list(cases)
+    if fits:
+        fitting, judging = halves(cases)
+        calibration = tune(fitting, after.search, lambda hit: after.name_of(hit.chunk))
+        fitted = list(after.tuned(calibration).measure(fitting))
+        threshold_ = threshold.choose(fitted, least_kept).threshold
+    was = list(before.measure(judging))
+    now = list(after.tuned(calibration, threshold_).measure(judging))
+    decision = promotion.decide(losses(was, before.threshold), losses(now, threshold_), RENEWAL, "what is served")
+    return Renewal(calibration, threshold_, decision, now, fitted)
 
 
 def _loss(one: Measured, refused_below: float) -> float:

@@ -1,6 +1,6 @@
 """What of a generation's rows goes into the next one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,16 @@ class Alive:
             document_id: (source, Details(author, date, dict(metadata or ())))
             for document_id, source, author, date, metadata in (row.values() for row in rows.take(firsts).to_pylist())
         }
+
+    def passages(self) -> Iterator[tuple[str, int, int, str]]:
+        """Document, start, end and text of each living row, in the order of the files."""
+        names, first = ("document_id", "start_char", "end_char", "text"), 0
+        for segment in self.manifest.segments:
+            file = ChunkFile(self.index_dir / segment.folder / "chunks.arrow")
+            for columns in zip(*(file.column(name) for name in names), strict=True):
+                rows = pa.array(self.mask[first : first + len(columns[0])])
+                first += len(columns[0])
+                yield from zip(*(column.filter(rows).to_pylist() for column in columns), strict=True)
 
     @property
     def chunks(self) -> int:

@@ -1,9 +1,10 @@
 """Building the next generation aside: a new delta and tombstones, or everything that is alive in a new base."""
 
+import os
 import shutil
 import sys
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from rag_service.index import lexical, segments
 from rag_service.index.alive import Alive
+from rag_service.index.making import Making
 from rag_service.index.manifest import (
     MANIFEST,
     Manifest,
@@ -23,6 +25,7 @@ from rag_service.index.manifest import (
     index_dir_of,
     read_manifest,
     sync,
+    verify,
 )
 from rag_service.index.rows import Rows
 from rag_service.index.segments import Written
@@ -34,13 +37,18 @@ _BATCH_ROWS = 8_192
 
 @dataclass(frozen=True)
 class Recipe:
-    """What everything in a generation was made with; vectors of two recipes are never mixed."""
+    """What everything in a generation was made with; vectors of two embedders are never mixed."""
 
     embedder: str
     embedder_version: str
     chunker: str
+    """Of its first rows: an edition of the code that cuts otherwise adds its own beside them."""
     refusal_threshold: float
     tuning: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_making(cls, making: Making, refusal_threshold: float, tuning: Mapping[str, float]) -> "Recipe":
+        return cls(making.model.id, making.model.version, making.chunker, refusal_threshold, tuning)
 
     @classmethod
     def of(cls, made: Manifest) -> "Recipe":
@@ -66,12 +74,51 @@ _NEVER = FoldingRule(delta_share=1.0, delta_least_rows=sys.maxsize, delta_most_r
 
 def build(index_dir: Path, number: int, rows: Rows, recipe: Recipe) -> Path:
     """Write generation `number`, which was never published, aside, of these rows; its folder."""
+    return build_from(index_dir, number, [rows], rows.vectors.shape[1], recipe)
+
+
+def build_from(index_dir: Path, number: int, batches: Iterable[Rows], dimension: int, recipe: Recipe) -> Path:
+    """The same of many rows, in bounded memory.
+
+    Args:
+        batches: one is held at a time; by document id, also from one to the next, each document in one.
+    """
     remove_unfinished(index_dir)
-    dimension = rows.vectors.shape[1]
-    base = segments.write(index_dir, [rows], dimension, 0)
-    documents = len(pc.unique(rows.chunks.column("document_id")))
-    described = _described(recipe, dimension, documents, rows.chunks.num_rows)
+    documents = chunks = 0
+
+    def counted() -> Iterator[Rows]:
+        nonlocal documents, chunks
+        for rows in batches:
+            documents += _documents_of(rows)
+            chunks += len(rows.vectors)
+            yield rows
+
+    base = segments.write(index_dir, counted(), dimension, 0)
+    described = _described(recipe, dimension, documents, chunks)
     return _assemble(index_dir, number, described, base, None, np.empty(0, np.int64))
+
+
+def adopt(index_dir: Path, built: Path) -> Manifest:
+    """Link the base of a generation that was built in an index folder of its own into `index_dir`; its manifest.
+
+    Both folders are on one file system. Until something is published that refers to the base, it may be reclaimed; then
+    it is linked again.
+
+    Raises:
+        IntegrityError: a file is missing or altered.
+    """
+    manifest = read_manifest(built)
+    assert manifest.base is not None
+    here, there = index_dir / manifest.base.folder, index_dir_of(built) / manifest.base.folder
+    remove_unfinished(index_dir)
+    if not here.exists() and there.exists():
+        aside = here.with_name(f".building-{uuid.uuid4().hex}")
+        shutil.copytree(there, aside, copy_function=os.link)
+        aside.rename(here)
+        sync(here.parent)
+    for name, info in manifest.files.items():
+        verify(index_dir / name, info)
+    return manifest
 
 
 def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: FoldingRule) -> Path:

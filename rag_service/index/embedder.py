@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_service.index.model_files import BUNDLED, ModelFiles
+from rag_service.index.model_files import BUNDLED, ModelFiles, with_runtime
 
 __all__ = ["BUNDLED", "Embedder", "ModelFiles", "Network", "shared"]
 
@@ -67,9 +67,13 @@ class Embedder:
         return [(start, end) for start, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
 
 
-@lru_cache(maxsize=1)
 def shared(name: str, chunk_tokens: int, threads: int | None = None) -> Embedder:
-    """The embedder of this process, loaded at the first call."""
+    """The embedder of this process, loaded at the first call; another one takes its place."""
+    return _shared(with_runtime(name), chunk_tokens, threads)
+
+
+@lru_cache(maxsize=1)
+def _shared(name: str, chunk_tokens: int, threads: int | None) -> Embedder:
     return Embedder.load(name, chunk_tokens, threads)
 
 

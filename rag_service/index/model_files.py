@@ -59,6 +59,17 @@ class ModelFiles:
         return cls(model, folder, weights, _max_tokens(folder, chunk_tokens, model), runtime, why)
 
 
+def with_runtime(name: str) -> str:
+    """The name of a model with the runtime before it, as this machine chooses where the name says none.
+
+    Raises:
+        ConfigurationError: as `ModelFiles.locate`.
+    """
+    wanted, model = runtimes.asked_for(name)
+    runtime, _ = runtimes.choose(_folder(model), model, wanted)
+    return f"{runtime}:{model}"
+
+
 def _folder(name: str) -> Path:
     if name == BUNDLED:
         try:

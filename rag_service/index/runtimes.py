@@ -48,7 +48,7 @@ def choose(folder: Path, name: str, wanted: Runtime | None) -> tuple[Runtime, st
     plain, bf16 = anatomy(folder) is not None, computes_bf16()
     if wanted is not None:
         _check(name, wanted, plain, bf16)
-        return wanted, "CUVEE_EMBEDDER asks for it"
+        return wanted, "it was asked for by name"
     if has_gpu():
         return "torch-cuda", "there is a GPU"
     if not plain:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -140,13 +140,13 @@ class ServedIndex:
         self,
         engine: sa.Engine,
         index_dir: Path,
-        encoder: Encoder,
+        encoder_of: Callable[[Manifest], Encoder],
         scorer: Scorer | None = None,
         recency: Recency = ALWAYS_FRESH,
     ) -> None:
         self._engine = engine
         self._index_dir = index_dir
-        self._encoder = encoder
+        self._encoder_of = encoder_of
         self._scorer = scorer
         self._recency = recency
         self._manifest_bytes = b""
@@ -175,7 +175,9 @@ class ServedIndex:
         )
 
     def refresh(self) -> None:
-        """Serve what is published now. A generation that cannot be served leaves the present one in place."""
+        """Serve what is published now, by the embedder that it was made with. A generation that cannot be served
+        leaves the present one in place.
+        """
         with self._lock:
             try:
                 folder = current(self._engine, self._index_dir)
@@ -192,14 +194,22 @@ class ServedIndex:
     def _load(self, folder: Path) -> Retriever:
         started = time.perf_counter()
         generation = Generation.load(folder)
-        manifest, encoder = generation.manifest, self._encoder
-        if (manifest.embedder, manifest.embedder_version) != (encoder.id, encoder.version):
-            raise IntegrityError(
-                f"generation {manifest.number} was made by the embedder {manifest.embedder_version}, "
-                f"but CUVEE_EMBEDDER is {encoder.version}; set it back, or index the documents again."
-            )
-        log.info("serving generation %d (loaded in %.2f s)", manifest.number, time.perf_counter() - started)
+        encoder = self._encoder_for(generation.manifest)
+        log.info("serving generation %d (loaded in %.2f s)", generation.manifest.number, time.perf_counter() - started)
         return Retriever(generation, encoder, scorer=self._scorer, recency=self._recency)
+
+    def _encoder_for(self, manifest: Manifest) -> Encoder:
+        """The one in use, with what it remembers, or another, loaded while the present generation is served."""
+        served = self._retriever
+        if served is not None and served.encoder.version == manifest.embedder_version:
+            return served.encoder
+        encoder = self._encoder_of(manifest)
+        if encoder.version != manifest.embedder_version:
+            raise IntegrityError(
+                f"generation {manifest.number} was made with the embedder {manifest.embedder_version}, "
+                f"and {encoder.version} is what was loaded for it."
+            )
+        return encoder
 
     def _fail(self, problem: str) -> None:
         self._problem = problem

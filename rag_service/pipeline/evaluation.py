@@ -62,8 +62,8 @@ def evaluate_index(path: Path | None = None, settings: Settings | None = None) -
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
     with _bench(run, chosen) as (bench, about):
-        known = _about_what_is_there(chosen, bench)
-        found = _logged(run, chosen, list(bench.measure(known.cases)), about, bench.threshold)
+        known = about_what_is_there(chosen, bench)
+        found = logged(run, chosen, list(bench.measure(known.cases)), about, bench.threshold)
     return vars(found)
 
 
@@ -78,12 +78,12 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
     with _bench(run, chosen) as (bench, about):
-        known = _about_what_is_there(chosen, bench)
-        _must_part(known)
+        known = about_what_is_there(chosen, bench)
+        must_part(known)
         outcome = trial.trial(bench, known.cases, run.settings.least_answered_share)
         present = bench.retriever.calibration, bench.threshold
         tried = outcome.chosen.threshold
-        _logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"}, tried, outcome.fitted)
+        logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"}, tried, outcome.fitted)
     decision = outcome.decision
     with single_writer(run.engine, INDEX_LOCK):
         manifest = run.published()
@@ -113,8 +113,10 @@ def _name(calibration: Calibration, refused_below: float) -> str:
 
 @contextmanager
 def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
-    encoder = CachingEncoder(shared(run.settings.embedder, run.settings.chunk_tokens), most_texts=200_000)
-    answerer = Answerer(models.extractive(), encoder)
+    # What is published is measured with what it was made with; passages that came along, with what the settings ask.
+    making = run.wanted if chosen.passages is not None else run.making(run.published())
+    encoder = CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
+    answerer = Answerer(models.extractive())
     scorer = reranker.load(run.settings.reranker)
     # Another model may take minutes for one question: what it says is not measured here, and the report says so.
     served = run.settings.answer_model
@@ -138,7 +140,7 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
     yield Bench.of(Retriever(generation, encoder, None, scorer, recency), answerer, document_name), about
 
 
-def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
+def about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
     """Without the questions about documents that are not there.
 
     Raises:
@@ -150,7 +152,7 @@ def _about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
     return replace(chosen, cases=kept)
 
 
-def _must_part(known: GoldenSet) -> None:
+def must_part(known: GoldenSet) -> None:
     """Raises NothingToMeasureError where weights could not be fitted to one half, or not be judged by the other."""
     if not all(any(case.answerable for case in half) for half in trial.halves(known.cases)):
         raise NothingToMeasureError(
@@ -159,7 +161,7 @@ def _must_part(known: GoldenSet) -> None:
         )
 
 
-def _logged(
+def logged(
     run: Run,
     chosen: GoldenSet,
     measured: list[Measured],

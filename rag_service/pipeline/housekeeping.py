@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from cuvee.database import single_writer
@@ -48,10 +49,11 @@ def reclaim_index(settings: Settings | None = None) -> dict[str, Any]:
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
         gone = reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept, _soak(run))
-    before = time.time() - _soak(run).total_seconds()
-    batches = [f for f in run.settings.batches_dir.glob("documents/*") if f.stat().st_mtime < before]
-    for folder in batches:
-        shutil.rmtree(folder)
+        before = time.time() - _soak(run).total_seconds()
+        # A rebuild says at each step that it is worked at.
+        batches = [f for f in _left_by_runs(run) if f.stat().st_mtime < before]
+        for folder in batches:
+            shutil.rmtree(folder)
     log.info("reclaimed generations %s and %d batches", gone, len(batches))
     return {"generations": gone, "batches": len(batches)}
 
@@ -65,8 +67,10 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
         with run.engine.connect() as connection:
             due = retention.read(connection, _soak(run))
         store, removed = run.objects, 0
-        store.remove_unfinished(due.put_before)
-        for sha256 in store.unused(due.objects_kept, due.put_before):
+        # The texts of a rebuild are named by no document before it is published.
+        put_before = min([due.put_before, *(f.stat().st_mtime for f in run.settings.batches_dir.glob("rebuild/*/*"))])
+        store.remove_unfinished(put_before)
+        for sha256 in store.unused(due.objects_kept, put_before):
             store.remove(sha256)
             removed += 1
         with run.engine.begin() as connection:
@@ -74,6 +78,11 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
             questions = forgetting.forget(connection)
     log.info("removed %d objects of %d documents, and their words from %d questions", removed, documents, questions)
     return {"objects": removed, "documents": documents, "questions": questions}
+
+
+def _left_by_runs(run: Run) -> list[Path]:
+    read = [*run.settings.batches_dir.glob("documents/*"), *run.settings.batches_dir.glob("rebuild/*")]
+    return [*read, *run.index_dir.glob("rebuild/*")]
 
 
 def _soak(run: Run) -> timedelta:

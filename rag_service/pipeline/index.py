@@ -24,12 +24,15 @@ from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
 from rag_service.index.generation import Generation
+from rag_service.index.making import Making
 from rag_service.index.manifest import Manifest
 from rag_service.index.rows import Rows
 from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
 
+REBUILD = "rebuild"
+"""Origin of a generation for which everything was read anew."""
 _MOST_TRIES = 20
 _SHARE_CHUNKS = 20_000
 """Of a batch, what is held in memory at once: with all copies about a gigabyte."""
@@ -73,15 +76,17 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
         part = run.batch(batch["batch_id"])
         with run.engine.connect() as connection:
             waiting = ledger.landings(connection)
-        read = [] if part.id == NOTHING_NEW else [o for o in part.outcomes() if o.error is None]
-        fresh = [outcome for outcome in read if outcome.landing in waiting]
+        outcomes = [] if part.id == NOTHING_NEW else part.outcomes()
+        fresh = [outcome for outcome in outcomes if outcome.error is None and outcome.landing in waiting]
+        making = run.making(present) if fresh else None
+        if making and not part.is_of(outcomes, making.versions):
+            log.warning("what is served was made otherwise meanwhile; the next run reads these documents again")
+            fresh = []
         if not fresh and (present is None or not run.index_is_stale()):
             return _receipt(present, published=False)
-        if fresh:
-            run.check_versions(present)
         manifest = present
-        for share in _shares(fresh):
-            manifest = _publish_share(run, part, share, manifest)
+        for share in in_shares(fresh):
+            manifest = _publish_share(run, part, share, manifest, making)
         reclaiming.reclaim(run.engine, run.index_dir, run.settings.generations_kept)
         if part.id != NOTHING_NEW:
             remove_older(run.settings.batches_dir, part)
@@ -89,7 +94,7 @@ def publish_generation(batch: dict[str, Any], settings: Settings | None = None) 
     return _receipt(manifest, published=True, new_base=not same_base(present, manifest))
 
 
-def _shares(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+def in_shares(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
     """The outcomes in their order, in shares of at most `_SHARE_CHUNKS` chunks or one document; at least one share."""
     shares: list[list[Outcome]] = [[]]
     room = _SHARE_CHUNKS
@@ -102,7 +107,9 @@ def _shares(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
     return shares
 
 
-def _publish_share(run: Run, part: Batch, share: Sequence[Outcome], present: Manifest | None) -> Manifest:
+def _publish_share(
+    run: Run, part: Batch, share: Sequence[Outcome], present: Manifest | None, making: Making | None
+) -> Manifest:
     rows = Rows.of_batch(part.chunks({outcome.document_id for outcome in share})) if share else None
 
     def still_wanted(said: _Ledger) -> list[Outcome]:
@@ -110,7 +117,7 @@ def _publish_share(run: Run, part: Batch, share: Sequence[Outcome], present: Man
 
     def build(number: int, said: _Ledger) -> Path:
         wanted = {outcome.document_id for outcome in still_wanted(said)}
-        return _extended(run, number, present, said.indexed, rows.only(wanted) if rows else None)
+        return _extended(run, number, present, said.indexed, rows.only(wanted) if rows else None, making)
 
     def record(connection: sa.Connection, said: _Ledger) -> None:
         ledger.mark_indexed(connection, still_wanted(said))
@@ -150,7 +157,7 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
         NotFoundError: there is no such generation (any more).
         IntegrityError: one of its files is missing or altered.
         InvalidInputError: it is what is published.
-        ConfigurationError: it was made by another embedder or chunker than the settings name.
+        ConfigurationError: the embedder that it was made with cannot be had here.
     """
     run = Run.begin(settings)
     with single_writer(run.engine, INDEX_LOCK):
@@ -158,8 +165,9 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
         if present is not None and present.number == number:
             raise InvalidInputError(f"Generation {number} is what is published.")
         older = Generation.load(publishing.find(run.engine, number, run.index_dir)).manifest
-        run.check_versions(older)
-        outdated = _told_otherwise(run, older)
+        if older.chunks:
+            Making.of(older)  # nothing that could not be served here
+        outdated = _told_otherwise(run, older) | _cut_from_another_text(run, older)
         waiting = 0
 
         def held(said: _Ledger) -> Alive:
@@ -186,6 +194,24 @@ def _told_otherwise(run: Run, older: Manifest) -> set[str]:
     return {document_id for document_id, told in held.items() if told != recorded[document_id]}
 
 
+def _cut_from_another_text(run: Run, older: Manifest) -> set[str]:
+    """Indexed documents whose passages in this generation are not what stands at their places in the text that is kept:
+    they were read anew since.
+    """
+    if not any(r.origin == REBUILD and r.number > older.number for r in publishing.records(run.engine)):
+        return set()
+    with run.engine.connect() as connection:
+        kept = ledger.texts(connection)
+    found: set[str] = set()
+    of, text = "", ""
+    for document_id, start, end, passage in Alive.of(run.index_dir, older, kept).passages():
+        if document_id != of:
+            of, text = document_id, run.objects.read(kept[document_id]).decode()
+        if text[start:end] != passage:
+            found.add(document_id)
+    return found
+
+
 def go_back(settings: Settings | None = None) -> dict[str, Any]:
     """`serve_again` of the generation that was served before; going back twice goes back two."""
     run = Run.begin(settings)
@@ -207,14 +233,18 @@ def verify_served(settings: Settings | None = None) -> dict[str, Any]:
     return {"generation": present.number, "seconds": round(seconds, 1), "service_url": service_url}
 
 
-def publish_built(run: Run, build: Callable[[int, set[str]], Path], origin: str) -> Manifest:
-    """Publish what `build` makes of a number and the ids of the indexed documents; the lock must be held."""
+def publish_built(
+    run: Run,
+    build: Callable[[int, set[str]], Path],
+    origin: str,
+    record: Callable[[sa.Connection], None] = lambda connection: _left(connection),
+) -> Manifest:
+    """Publish what `build` makes of a number and the ids of the indexed documents; the lock must be held.
+
+    `record` says in the ledger, in the same transaction, what that changes of the documents.
+    """
     return _publish(
-        run,
-        lambda number, said: build(number, said.indexed),
-        lambda connection, _: _left(connection),
-        origin,
-        None,
+        run, lambda number, said: build(number, said.indexed), lambda connection, _: record(connection), origin, None
     )
 
 
@@ -250,15 +280,17 @@ def _publish(
     return manifest
 
 
-def _extended(run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None) -> Path:
-    settings, model = run.settings, run.model
-    tuning = present.tuning if present else {}
+def _extended(
+    run: Run, number: int, present: Manifest | None, indexed: set[str], fresh: Rows | None, making: Making | None
+) -> Path:
+    settings = run.settings
     # A threshold belongs to the weights that it was chosen with; the setting is for those that come with this version.
-    refused_below = present.refusal_threshold if present and tuning else settings.refusal_threshold
-    recipe = Recipe(model.id, model.version, run.chunker, refused_below, tuning)
-    if fresh is None and present is not None:
-        # What is left was made with what it was made with, whatever the settings ask for now.
+    refused_below = present.refusal_threshold if present and present.tuning else settings.refusal_threshold
+    if making is None or (present is not None and present.chunks):
+        assert present is not None, "without a batch there is no first generation"
         recipe = replace(Recipe.of(present), refusal_threshold=refused_below)
+    else:
+        recipe = Recipe.of_making(making, refused_below, present.tuning if present else {})
     if present is None:
         assert fresh is not None, "without a batch there is no first generation"
         return building.build(run.index_dir, number, Rows.together([fresh]), recipe)
@@ -272,6 +304,11 @@ def _left(connection: sa.Connection) -> None:
 def same_base(before: Manifest | None, now: Manifest) -> bool:
     """Whether only delta and tombstones have changed."""
     return before is not None and before.base == now.base
+
+
+def receipt_of(manifest: Manifest, before: Manifest) -> dict[str, Any]:
+    """What a task says of a generation that it published after `before`."""
+    return _receipt(manifest, published=True, new_base=not same_base(before, manifest))
 
 
 def _receipt(manifest: Manifest | None, published: bool, new_base: bool = False) -> dict[str, Any]:

@@ -6,16 +6,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cuvee.database import connect
-from cuvee.errors import ConfigurationError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service.documents import membership
 from rag_service.documents.batches import Batch
-from rag_service.documents.chunking import ChunkingRule
 from rag_service.index import generation as generations
-from rag_service.index import representation
 from rag_service.index.building import FoldingRule
-from rag_service.index.embedder import ModelFiles
+from rag_service.index.making import Making
 from rag_service.index.manifest import Manifest
 
 INDEX_LOCK = "index"
@@ -42,22 +39,22 @@ class Run:
         return ObjectStore(self.settings.resolved_objects_url)
 
     @property
-    def rule(self) -> ChunkingRule:
-        return ChunkingRule(self.settings.chunk_tokens, self.settings.chunk_overlap_tokens)
-
-    @property
     def folding(self) -> FoldingRule:
         chosen = self.settings
         return FoldingRule(chosen.delta_share, chosen.delta_least_rows, chosen.delta_most_rows, chosen.dead_share)
 
     @property
-    def model(self) -> ModelFiles:
-        return ModelFiles.locate(self.settings.embedder, self.settings.chunk_tokens)
+    def wanted(self) -> Making:
+        """What the settings ask for. Raises ConfigurationError where the embedder cannot be had."""
+        return Making.wanted(self.settings)
 
-    @property
-    def chunker(self) -> str:
-        """How texts are cut into chunks and statements."""
-        return f"{self.rule.version}/{representation.VERSION}"
+    def making(self, present: Manifest | None) -> Making:
+        """What the next micro-batch is made with: as `present`, which it extends, or as the settings ask.
+
+        Raises:
+            ConfigurationError: the embedder cannot be had.
+        """
+        return Making.of(present) if present is not None and present.chunks else self.wanted
 
     def batch(self, name: str) -> Batch:
         return Batch.in_folder(self.settings.batches_dir, name)
@@ -70,15 +67,3 @@ class Run:
         """Whether the published generation holds documents that are not alive any more."""
         with self.engine.connect() as connection:
             return membership.any_leaving(connection)
-
-    def check_versions(self, present: Manifest | None) -> None:
-        """Raises ConfigurationError when the settings ask for other vectors or chunks than `present` has."""
-        if present is None or not present.chunks:
-            return
-        had, wanted = (present.embedder_version, present.chunker), (self.model.version, self.chunker)
-        if had != wanted:
-            raise ConfigurationError(
-                f"Index generation {present.number} was made with embedder {had[0]} and chunker {had[1]}; the settings "
-                f"ask for {wanted[0]} and {wanted[1]}, and the two cannot be mixed. Set CUVEE_EMBEDDER, "
-                "CUVEE_CHUNK_TOKENS and CUVEE_CHUNK_OVERLAP_TOKENS back to what they were."
-            )

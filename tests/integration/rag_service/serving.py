@@ -77,6 +77,7 @@ def _remembering(embedder: str, chunk_tokens: int) -> CachingEncoder:
 
 def build(records: list[dict[str, Any]], settings: Settings, number: int, version: str | None = None) -> Path:
     encoder = _remembering(settings.embedder, settings.chunk_tokens)
+    rule = ChunkingRule(settings.chunk_tokens, settings.chunk_overlap_tokens)
     texts = [Text(record["title"], record["text"], record["ordinal"]) for record in records]
     represented = represent(texts, encoder.encode)
     said = [{"statements": [asdict(one) for one in found.statements]} for found in represented]
@@ -85,7 +86,7 @@ def build(records: list[dict[str, Any]], settings: Settings, number: int, versio
         np.stack([found.vector for found in represented]),
         np.concatenate([found.statement_vectors for found in represented]),
     )
-    recipe = generation.Recipe(encoder.id, version or encoder.version, "sentences", settings.refusal_threshold)
+    recipe = generation.Recipe(encoder.id, version or encoder.version, rule.version, settings.refusal_threshold)
     return generation.build(settings.index_dir, number, rows, recipe)
 
 

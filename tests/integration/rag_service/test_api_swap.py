@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from cuvee.errors import ConfigurationError
 from cuvee.settings import Settings
 from rag_service.api.app import create_app
 from rag_service.index.manifest import read_manifest
+from rag_service.index.model_files import ModelFiles
 from tests.integration.rag_service.serving import LIBRARY, build, passages, publish
 
 pytestmark = pytest.mark.integration
@@ -97,7 +99,24 @@ def test_a_generation_of_another_embedder_is_not_served(
 
     assert eventually(lambda: ready(client)["problem"] is not None)
     assert ready(client)["generation"] == 1
-    assert "CUVEE_EMBEDDER" in ready(client)["problem"]
+    assert "cuvee index rebuild" in ready(client)["problem"]
+
+
+def test_a_generation_of_another_embedder_is_asked_by_that_one(
+    client: TestClient, settings: Settings, engine: sa.Engine, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.symlink_to(ModelFiles.locate(settings.embedder, settings.chunk_tokens).folder)
+    before = ready(client)["embedder"]
+    made_otherwise = settings.model_copy(update={"embedder": str(other)})
+
+    publish(engine, build(passages({**LIBRARY, **NEW}, settings), made_otherwise, 2))
+
+    assert eventually(lambda: ready(client)["generation"] == 2)
+    assert ready(client)["problem"] is None
+    answer = client.post("/ask", json={"question": PUMP_QUESTION}).json()
+    assert "Hortense" in answer["answer"]
+    assert answer["versions"]["embedder"] == ready(client)["embedder"] == before.replace(settings.embedder, str(other))
 
 
 @pytest.mark.parametrize("reference", ["transformers:/no/such/model.gguf", "transformers:", "extractiv", "openai:gpt"])

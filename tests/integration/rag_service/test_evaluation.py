@@ -43,7 +43,7 @@ def ready(library: Library, engine: sa.Engine, settings: Settings, mlflow_url: s
     run = Run.begin(None)
     present = published(run)
     alive = Alive.of(run.index_dir, present, {"doc-museum", "doc-gas", "doc-barrels"})
-    bad = replace(Recipe.of(present), chunker=run.chunker, tuning=BAD_WEIGHTS)
+    bad = replace(Recipe.of(present), chunker=run.wanted.chunker, tuning=BAD_WEIGHTS)
     publish(engine, building.extend(2, alive, None, bad, run.folding))
     yield run
     mlflow.set_tracking_uri(None)

@@ -13,6 +13,7 @@ from rag_service import pipeline
 from rag_service.documents import ledger
 from rag_service.index import building, publishing
 from rag_service.index.building import Recipe
+from rag_service.index.manifest import Manifest
 from rag_service.index.search import ServedIndex
 from rag_service.pipeline.run import Run
 from tests.unit.rag_service.index.library import DIMENSION, document_rows, unit
@@ -22,13 +23,12 @@ DOCUMENTS = 40
 
 
 class SameEncoder:
-    """Says that it is the embedder of the settings; it is never asked for a vector."""
+    """Says that it is the embedder that a generation was made with; it is never asked for a vector."""
 
     dimension = DIMENSION
 
-    def __init__(self, settings: Settings) -> None:
-        model = Run.begin(settings).model
-        self.id, self.version = model.id, model.version
+    def __init__(self, made: Manifest) -> None:
+        self.id, self.version = made.embedder, made.embedder_version
 
     def encode(self, texts: Any) -> Any:
         raise NotImplementedError
@@ -40,7 +40,7 @@ def indexed(engine: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUVEE_GENERATIONS_KEPT", "2")
     monkeypatch.setenv("CUVEE_DEAD_SHARE", "0.2")
     run = Run.begin(settings)
-    recipe = Recipe(run.model.id, run.model.version, run.chunker, 0.4)
+    recipe = Recipe.of_making(run.wanted, 0.4, {})
     made = document_rows(range(DOCUMENTS))
     columns = ("document_id", "topic", "segment", "uri", "source", "author", "date", "metadata")
     told = {row["document_id"]: row for row in made.chunks.select(columns).to_pylist()}
@@ -54,7 +54,7 @@ def indexed(engine: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPat
 
 
 def test_readers_go_on_while_generations_come_and_go(engine: sa.Engine, indexed: Settings) -> None:
-    served = ServedIndex(engine, indexed.index_dir, SameEncoder(indexed))
+    served = ServedIndex(engine, indexed.index_dir, SameEncoder)
     served.refresh()
     seen: list[tuple[int, frozenset[str]]] = []
     errors: list[BaseException] = []

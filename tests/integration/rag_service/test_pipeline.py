@@ -23,7 +23,7 @@ from rag_service.documents import ledger, uploads
 from rag_service.documents.details import Details
 from rag_service.documents.readers import ReadLimits
 from rag_service.documents.uploads import Upload
-from rag_service.index import filters
+from rag_service.index import filters, model_files
 from rag_service.index.embedder import shared
 from rag_service.index.filters import place
 from rag_service.index.generation import Generation, current
@@ -241,10 +241,10 @@ def test_a_large_batch_is_published_in_shares_and_goes_on_where_it_was_stopped(
     monkeypatch.setattr(index, "_SHARE_CHUNKS", 1)
     publish = index._publish_share
 
-    def stopped(run: Any, part: Any, share: Any, present: Any) -> Any:
+    def stopped(run: Any, part: Any, share: Any, present: Any, making: Any) -> Any:
         if present is not None and present.number == 2:
             raise OSError("the disk is full")
-        return publish(run, part, share, present)
+        return publish(run, part, share, present, making)
 
     with monkeypatch.context() as failing, pytest.raises(OSError, match="full"):
         failing.setattr(index, "_publish_share", stopped)
@@ -342,19 +342,33 @@ def test_batches_before_the_published_one_are_removed_and_cannot_be_published(
     assert len(list((ready.batches_dir / "documents").iterdir())) == 1
 
 
-def test_vectors_of_two_kinds_are_never_mixed(
+def test_an_index_goes_on_as_it_was_made_whatever_the_settings_ask_for_now(
+    engine: sa.Engine, ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(ready, "a.txt", "The vat is full.")
+    run_all(ready)
+    made = published(engine, ready).manifest
+    drop(ready, "b.txt", "The tank is empty.")
+    monkeypatch.setenv("CUVEE_CHUNK_TOKENS", "300")
+    monkeypatch.setenv("CUVEE_EMBEDDER", f"torch-f32:{ready.embedder}")
+
+    assert run_all(Settings.load())["documents"] == 2
+    now = published(engine, ready).manifest
+    assert (now.embedder_version, now.chunker) == (made.embedder_version, made.chunker)
+
+
+def test_an_index_whose_embedder_cannot_be_had_takes_nothing_in_and_says_what_to_do(
     engine: sa.Engine, ready: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(ready, "a.txt", "The vat is full.")
     run_all(ready)
     drop(ready, "b.txt", "The tank is empty.")
-    monkeypatch.setenv("CUVEE_CHUNK_TOKENS", "300")
-    changed = Settings.load()
+    monkeypatch.setattr(model_files, "weights_sha256", lambda *_: "53aa5117" + "0" * 56)
 
-    pipeline.land_documents(changed)
-    with pytest.raises(ConfigurationError, match="Set CUVEE_EMBEDDER, CUVEE_CHUNK_TOKENS"):
-        pipeline.prepare_chunks(changed)
-    assert run_all(ready)["documents"] == 2
+    pipeline.land_documents(ready)
+    with pytest.raises(ConfigurationError, match=r"was made with the embedder .* or index everything anew"):
+        pipeline.prepare_chunks(ready)
+    assert rows(engine)["b.txt"].state == "landed"
 
 
 CHILD = """

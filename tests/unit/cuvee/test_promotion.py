@@ -217,3 +217,9 @@ def test_a_decision_survives_being_written_down_and_rows_older_than_guards_are_r
 
     assert Decision.from_json(json.loads(json.dumps(asdict(decision)))) == decision
     assert Decision.from_json(older) == replace(decision, guards=())
+
+
+@pytest.mark.parametrize(("loss", "promoted"), [(0.0, True), (0.01, True), (0.03, False)])
+def test_a_margin_below_zero_lets_in_what_is_hardly_worse(loss: float, promoted: bool) -> None:
+    champion = np.full(60, 0.4)
+    assert decide(champion, champion + loss, Policy(margin=-0.02), "it").promoted is promoted

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cuvee.errors import ProcessDiedError
 from rag_service.documents.ledger import Landed
-from rag_service.pipeline.documents import _reading_apart
+from rag_service.pipeline.reading import _reading_apart
 
 
 def waiting(count: int) -> list[Landed]:

@@ -1,7 +1,7 @@
 """From a question to a cited answer or a refusal with its reason."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ def by_score(found: Found, manifest: Manifest) -> str | None:
     return refusal.NOT_THERE if found.hits[0].score < manifest.refusal_threshold else None
 
 
-def answerer(model: AnswerModel, encoder: CountingEncoder, rewrite_questions: bool = False) -> Answerer:
-    return Answerer(model, encoder, rewrite_questions, by_score)
+def answerer(model: AnswerModel, rewrite_questions: bool = False) -> Answerer:
+    return Answerer(model, rewrite_questions, by_score)
 
 
 class FixedModel:
@@ -104,6 +104,7 @@ class FixedRetriever:
     generation: FixedGeneration
     searched: list[tuple[str, int, Any]] = field(default_factory=list)
     scorer: None = None
+    encoder: CountingEncoder = field(default_factory=CountingEncoder)
 
     def search(self, query: str, top_k: int, where: Any = None) -> Found:
         self.searched.append((query, top_k, where))
@@ -126,7 +127,7 @@ def retriever(hits: list[Hit], threshold: float = 0.4) -> Any:
 
 
 def ask(encoder: CountingEncoder, model: Any, hits: list[Hit], question: str = QUESTION, **asked: Any) -> Answer:
-    return answerer(model, encoder).answer(retriever(hits), Asked(question, **asked))
+    return answerer(model).answer(replace(retriever(hits), encoder=encoder), Asked(question, **asked))
 
 
 def test_every_sentence_is_cited_and_sources_are_numbered_by_rank(encoder: CountingEncoder, hit: MakeHit) -> None:
@@ -243,7 +244,7 @@ def test_a_passage_exactly_at_the_threshold_is_answered_from(encoder: CountingEn
 
 
 def test_the_decision_to_refuse_can_be_another(encoder: CountingEncoder, hit: MakeHit) -> None:
-    chosen = Answerer(FixedModel(FANS), encoder, decide=lambda found, manifest: f"only {len(found.hits)} found")
+    chosen = Answerer(FixedModel(FANS), decide=lambda found, manifest: f"only {len(found.hits)} found")
 
     answer = chosen.answer(retriever([hit(FANS)]), Asked(QUESTION))
 
@@ -278,7 +279,7 @@ def test_a_refusal_under_a_condition_says_how_many_passages_met_it(encoder: Coun
 def test_the_question_is_cleaned_before_it_is_searched_and_asked(encoder: CountingEncoder, hit: MakeHit) -> None:
     model, found = FixedModel(FANS), retriever([hit(FANS)])
 
-    answerer(model, encoder).answer(found, Asked("  When do\u200b the \n fans start? ", 5, "somewhere"))
+    answerer(model).answer(found, Asked("  When do\u200b the \n fans start? ", 5, "somewhere"))
 
     assert model.asked == [(QUESTION, 1)]
     assert found.searched == [(QUESTION, 5, "somewhere")]
@@ -297,7 +298,7 @@ def test_a_stream_is_the_passages_then_the_draft_then_the_checked_answer(
 ) -> None:
     model = WritingModel("The fans start", " at 3,000 ppm", " and run for 10 minutes. [2] The sun", " is cold.")
 
-    events = list(answerer(model, encoder).stream(retriever([hit(DOORS), hit(BOTH, document="d2")]), Asked(QUESTION)))
+    events = list(answerer(model).stream(retriever([hit(DOORS), hit(BOTH, document="d2")]), Asked(QUESTION)))
 
     assert isinstance(events[0], SourcesFound)
     assert [(s.number, s.document_id, s.quotes) for s in events[0].sources] == [(1, "d1", ()), (2, "d2", ())]
@@ -313,20 +314,20 @@ def test_a_stream_is_the_passages_then_the_draft_then_the_checked_answer(
 
 
 def test_quotations_stream_sentence_by_sentence(encoder: CountingEncoder, hit: MakeHit) -> None:
-    events = list(answerer(FixedModel(FANS, DOORS), encoder).stream(retriever([hit(BOTH)]), Asked(QUESTION)))
+    events = list(answerer(FixedModel(FANS, DOORS)).stream(retriever([hit(BOTH)]), Asked(QUESTION)))
 
     assert [event.text for event in events if isinstance(event, Token)] == [FANS, f" {DOORS}"]
 
 
 def test_a_refused_question_streams_what_was_found_and_no_draft(encoder: CountingEncoder, hit: MakeHit) -> None:
-    events = list(answerer(FixedModel(FANS), encoder).stream(retriever([hit(FANS, 0.1)]), Asked(QUESTION)))
+    events = list(answerer(FixedModel(FANS)).stream(retriever([hit(FANS, 0.1)]), Asked(QUESTION)))
 
     assert [type(event) for event in events] == [SourcesFound, Checked]
 
 
 def test_a_reader_who_goes_away_ends_the_models_work(encoder: CountingEncoder, hit: MakeHit) -> None:
     model = WritingModel("The fans", " start.")
-    stream = answerer(model, encoder).stream(retriever([hit(BOTH)]), Asked(QUESTION))
+    stream = answerer(model).stream(retriever([hit(BOTH)]), Asked(QUESTION))
 
     assert isinstance(next(stream), SourcesFound) and isinstance(next(stream), Token)
     stream.close()  # type: ignore[attr-defined]
@@ -381,7 +382,7 @@ def test_a_follow_up_is_searched_with_the_words_it_leans_on_and_asked_with_its_h
     model, found = WritingModel(FANS), retriever([hit(BOTH)])
     history = (Turn("user", QUESTION), Turn("assistant", "At 3,000 ppm.", ("Gas alarms",)))
 
-    answerer(model, encoder).answer(found, Asked("And how long do they run?", history=history))
+    answerer(model).answer(found, Asked("And how long do they run?", history=history))
 
     assert [query for query, _, _ in found.searched] == ["And how long do they run? fans start Gas alarms"]
     assert model.asked == [("And how long do they run?", 1, history)]
@@ -392,7 +393,7 @@ def test_with_rewriting_every_query_is_searched_and_a_passage_found_twice_counts
 ) -> None:
     model, found = WritingModel(FANS), retriever([hit(BOTH), hit(DOORS, 0.5, "d2")])
 
-    events = list(answerer(model, encoder, rewrite_questions=True).stream(found, Asked(QUESTION)))
+    events = list(answerer(model, rewrite_questions=True).stream(found, Asked(QUESTION)))
 
     assert [query for query, _, _ in found.searched] == [QUESTION, "When do the cellar fans begin to run?"]
     assert isinstance(events[0], SourcesFound)

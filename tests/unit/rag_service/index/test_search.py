@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cuvee.errors import IntegrityError, NotReadyError
+from cuvee.errors import ConfigurationError, IntegrityError, NotReadyError
 from rag_service.index import search
 from rag_service.index.generation import MANIFEST, Chunk, Manifest, Scored, Selection
 from rag_service.index.rows import Outline
@@ -144,7 +144,14 @@ def publish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Manife
 
 @pytest.fixture
 def served(tmp_path: Path) -> ServedIndex:
-    return ServedIndex(None, tmp_path, LengthEncoder())  # type: ignore[arg-type]
+    def encoder_of(made: Manifest) -> LengthEncoder:
+        if made.embedder == "lost":
+            raise ConfigurationError("the embedder lost@1 cannot be had here")
+        encoder = LengthEncoder()
+        encoder.id, encoder.version = made.embedder, made.embedder_version
+        return encoder
+
+    return ServedIndex(None, tmp_path, encoder_of)  # type: ignore[arg-type]
 
 
 def number(served: ServedIndex) -> int:
@@ -202,19 +209,36 @@ def test_a_generation_that_cannot_be_loaded_leaves_the_present_one_and_says_why(
     assert (number(served), served.problem) == (3, None)
 
 
-def test_a_generation_of_another_embedder_is_never_served(publish, served: ServedIndex) -> None:
-    publish(manifest(1, "other@1"))
-    served.refresh()
-
-    with pytest.raises(NotReadyError, match="made by the embedder other@1, but CUVEE_EMBEDDER is length@1"):
-        served.retriever()
-
-
-def test_another_version_of_the_same_embedder_is_refused_too(publish, served: ServedIndex) -> None:
+def test_each_generation_is_asked_by_the_embedder_that_it_was_made_with(publish, served: ServedIndex) -> None:
     publish(manifest(1))
     served.refresh()
-    publish(manifest(2, "length@2"))
+    first = served.retriever()
+    publish(manifest(2))
+    served.refresh()
+    same = served.retriever()
+    publish(manifest(3, "other@1"))
+    served.refresh()
+
+    assert same.encoder is first.encoder
+    assert (first.encoder.version, served.retriever().encoder.version) == ("length@1", "other@1")
+
+
+def test_a_generation_whose_embedder_cannot_be_had_leaves_the_present_one_and_says_why(
+    publish, served: ServedIndex
+) -> None:
+    publish(manifest(1))
+    served.refresh()
+    publish(manifest(2, "lost@1"))
     served.refresh()
 
     assert number(served) == 1
-    assert "length@2" in (served.problem or "")
+    assert "lost@1 cannot be had here" in (served.problem or "")
+
+
+def test_a_generation_is_never_asked_by_another_embedder_than_its_own(publish, tmp_path: Path) -> None:
+    served = ServedIndex(None, tmp_path, lambda _: LengthEncoder())  # type: ignore[arg-type]
+    publish(manifest(1, "length@2"))
+    served.refresh()
+
+    with pytest.raises(NotReadyError, match="made with the embedder length@2, and length@1 is what was loaded"):
+        served.retriever()

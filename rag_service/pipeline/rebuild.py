@@ -1,0 +1,347 @@
+"""Everything indexed anew with what the settings name now, beside the generation that is served and kept up meanwhile.
+
+Three steps, each of which can be killed at any line and run again: `read_anew` (hours, where there is much), `judge`,
+`publish_anew`. Imported by name, because measuring needs slow libraries. Why it is so: docs/adr/0014.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from pydantic import BaseModel, ValidationError
+
+from cuvee import promotion
+from cuvee.database import single_writer
+from cuvee.errors import ConfigurationError, InvalidInputError, NotReadyError
+from cuvee.promotion import Decision
+from cuvee.settings import Settings
+from rag_service.answers import models
+from rag_service.answers.answerer import Answerer
+from rag_service.documents import ledger, membership
+from rag_service.documents.batches import Batch, batch_id
+from rag_service.documents.ledger import Landed, Outcome
+from rag_service.evaluation import golden, trial
+from rag_service.evaluation.measuring import Bench, document_name
+from rag_service.evaluation.trial import Renewal
+from rag_service.index import building, reranker
+from rag_service.index import generation as generations
+from rag_service.index.alive import Alive
+from rag_service.index.building import Recipe
+from rag_service.index.embedder import shared
+from rag_service.index.generation import Generation
+from rag_service.index.making import Making
+from rag_service.index.manifest import Manifest, read_manifest
+from rag_service.index.recency import Recency
+from rag_service.index.rows import Rows
+from rag_service.index.search import CachingEncoder, Retriever
+from rag_service.pipeline import evaluation, reading
+from rag_service.pipeline.index import REBUILD, in_shares, publish_built, receipt_of
+from rag_service.pipeline.run import INDEX_LOCK, Run
+
+log = logging.getLogger(__name__)
+
+ARTEFACT = "index-making"
+_LOCK = "index-rebuild"
+_CANDIDATE = "candidate.json"
+_MOST_NAMED = 5
+
+Landing = tuple[str, str]
+Tell = Callable[[int, int], None]
+"""Told how many documents were read anew, of how many."""
+
+
+class _Candidate(BaseModel, frozen=True):
+    """A generation that was built aside, and what became of it."""
+
+    folder: str
+    held: dict[str, str]
+    """When each of its documents landed."""
+    refusal_threshold: float
+    tuning: dict[str, float]
+    promoted: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What reading a document anew gave, and the files that it is in."""
+
+    outcome: Outcome
+    part: Batch
+
+
+@dataclass(frozen=True)
+class _Rebuild:
+    """One rebuild's files: what was read in `batches/rebuild/<id>`, the candidate in `index/rebuild/<id>`."""
+
+    run: Run
+    making: Making
+    id: str
+
+    @classmethod
+    def of(cls, run: Run) -> "_Rebuild":
+        making = run.wanted
+        return cls(run, making, hashlib.sha256("\0".join(making.versions).encode()).hexdigest()[:32])
+
+    @property
+    def read_dir(self) -> Path:
+        return self.run.settings.batches_dir / "rebuild" / self.id
+
+    @property
+    def index_dir(self) -> Path:
+        return self.run.index_dir / "rebuild" / self.id
+
+    def begin(self) -> None:
+        """Say that it is worked at: housekeeping removes what nobody has touched for a soak."""
+        for folder in (self.read_dir, self.index_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+            os.utime(folder)
+
+    def end(self) -> None:
+        for folder in (self.index_dir, self.read_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def indexed(self) -> list[Landed]:
+        """What answers are given from now."""
+        with self.run.engine.connect() as connection:
+            return ledger.indexed(connection)
+
+    def read(self) -> dict[Landing, _Read]:
+        """What was read anew so far."""
+        parts = [Batch(folder.name, folder) for folder in sorted(self.read_dir.iterdir())]
+        whole = [part for part in parts if part.embedded.is_dir()]
+        return {outcome.landing: _Read(outcome, part) for part in whole for outcome in part.outcomes()}
+
+    def read_rest(self, tell: Tell | None = None) -> dict[Landing, _Read]:
+        """Read and embed what was not yet, also what is indexed meanwhile; all that was read."""
+        known = self.read()
+        while True:
+            indexed = self.indexed()
+            rest = [document for document in indexed if document.landing not in known]
+            if tell:
+                tell(len(indexed) - len(rest), len(indexed))
+            if not rest:
+                return known
+            log.info("read anew: %d of %d documents", len(indexed) - len(rest), len(indexed))
+            part = self._read_part(rest[: self.run.settings.batch_documents])
+            known |= {outcome.landing: _Read(outcome, part) for outcome in part.outcomes()}
+
+    def _read_part(self, documents: Sequence[Landed]) -> Batch:
+        name = batch_id([document.landing for document in documents], self.making.versions)
+        part = Batch(name, self.read_dir / name)
+        part.write(part.prepared, lambda folder: reading.prepare(self.run, self.making, documents, folder))
+        chunks = sum(outcome.chunks or 0 for outcome in part.outcomes())
+        part.write(part.embedded, lambda folder: reading.embed(self.run, self.making, part.prepared, chunks, folder))
+        return part
+
+    def rows(self, read: Sequence[_Read]) -> Iterator[Rows]:
+        """The rows of these documents, by document id, of few documents at a time."""
+        parts = {one.outcome.landing: one.part for one in read}
+        for share in in_shares(sorted((one.outcome for one in read), key=lambda outcome: outcome.document_id)):
+            ids: dict[Batch, set[str]] = {}
+            for outcome in share:
+                ids.setdefault(parts[outcome.landing], set()).add(outcome.document_id)
+            tables: list[pa.Table] = [part.chunks(documents) for part, documents in ids.items()]
+            if any(table.num_rows for table in tables):
+                yield Rows.together([Rows.of_batch(table) for table in tables if table.num_rows])
+
+    def candidate(self) -> _Candidate | None:
+        try:
+            return _Candidate.model_validate_json((self.index_dir / _CANDIDATE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def remember(self, candidate: _Candidate) -> None:
+        aside = self.index_dir / f".{_CANDIDATE}-{uuid.uuid4().hex}"
+        aside.write_text(candidate.model_dump_json() + "\n")
+        aside.rename(self.index_dir / _CANDIDATE)
+
+
+def read_anew(tell: Tell | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Read, cut and embed every indexed document with what the settings name; what an earlier try read stays read.
+
+    Raises:
+        NotReadyError: nothing is indexed, or Spark does not answer.
+        ConfigurationError: the embedder that the settings name cannot be had.
+    """
+    run = Run.begin(settings)
+    _present(run)
+    rebuild = _Rebuild.of(run)
+    with single_writer(run.engine, _LOCK):
+        rebuild.begin()
+        known = rebuild.read_rest(tell)
+    failed = sum(one.outcome.error is not None for one in known.values())
+    return {"documents": len(known), "failed": failed, "embedder": rebuild.making.model.version}
+
+
+def judge(accept: str | None = None, path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Build a generation aside of what was read anew, and decide whether it may be served: it is promoted if it is not
+    worse than what is served, by the golden set, and if no document is lost.
+
+    Args:
+        accept: why it is to be promoted whatever was measured, in somebody's words.
+        path: golden set about the indexed documents; None: the sample's.
+
+    Raises:
+        NotReadyError: nothing was read anew.
+        InvalidInputError: the golden set cannot be read, or brings passages of its own.
+    """
+    run = Run.begin(settings)
+    present = _present(run)
+    rebuild = _Rebuild.of(run)
+    with single_writer(run.engine, _LOCK):
+        rebuild.begin()
+        known, indexed = rebuild.read(), rebuild.indexed()
+        read = [known[document.landing] for document in indexed if document.landing in known]
+        sound = [one for one in read if one.outcome.error is None]
+        if not sound:
+            raise NotReadyError("Nothing was read anew; begin with the first step.")
+        recipe = Recipe.of_making(rebuild.making, present.refusal_threshold, present.tuning)
+        folder = _built(rebuild, sound, recipe)
+        decision, renewal = _judged(run, rebuild, present, folder, path)
+        decision = _without_loss(decision, [one.outcome for one in read])
+        if accept and not decision.promoted:
+            decision = replace(decision, promoted=True, reason=f"Accepted ({accept}), though: {decision.reason}")
+        name = _name(rebuild, folder, path) + (" accepted" if accept else "")
+        with run.engine.begin() as connection:
+            champion = f"generation {present.number}"
+            decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.RENEWAL)
+        rebuild.remember(
+            _Candidate(
+                folder=str(folder.relative_to(rebuild.index_dir)),
+                held=dict(one.outcome.landing for one in sound),
+                refusal_threshold=renewal.threshold if renewal else recipe.refusal_threshold,
+                tuning=dict(renewal.calibration.tuning() if renewal else recipe.tuning),
+                promoted=decision.promoted,
+            )
+        )
+    return {"promoted": decision.promoted, "reason": decision.reason, "documents": len(sound)}
+
+
+def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
+    """Publish the candidate that was promoted, with what was indexed since it was built and without what is gone.
+
+    Micro-batches wait only while the few documents are read that came during this very step.
+
+    Raises:
+        InvalidInputError: nothing was promoted.
+        IntegrityError: a file of the candidate is missing or altered.
+    """
+    run = Run.begin(settings)
+    rebuild = _Rebuild.of(run)
+    with single_writer(run.engine, _LOCK):
+        candidate = rebuild.candidate()
+        if candidate is None or not candidate.promoted:
+            raise InvalidInputError("No rebuilt index was promoted, so there is none to publish.")
+        rebuild.begin()
+        rebuild.read_rest()
+        with single_writer(run.engine, INDEX_LOCK):
+            before = _present(run)
+            manifest = _publish(rebuild, candidate)
+        rebuild.end()
+    return receipt_of(manifest, before)
+
+
+def _publish(rebuild: _Rebuild, candidate: _Candidate) -> Manifest:
+    run, known = rebuild.run, rebuild.read_rest()
+    landings = {document.landing for document in rebuild.indexed()}
+    kept = {landing[0] for landing in candidate.held.items() if landing in landings}
+    sound = [known[landing] for landing in landings if known[landing].outcome.error is None]
+    later = [one for one in sound if one.outcome.document_id not in kept]
+    fresh = list(rebuild.rows(later))
+    rows = Rows.together(fresh) if fresh else None
+    base = building.adopt(run.index_dir, rebuild.index_dir / candidate.folder)
+    recipe = replace(Recipe.of(base), refusal_threshold=candidate.refusal_threshold, tuning=candidate.tuning)
+
+    def build(number: int, indexed: set[str]) -> Path:
+        alive = Alive.of(run.index_dir, base, indexed & kept)
+        return building.extend(number, alive, rows.only(indexed) if rows else None, recipe, run.folding)
+
+    def record(connection: sa.Connection) -> None:
+        ledger.mark_reread(connection, [known[landing].outcome for landing in sorted(landings)])
+        membership.mark_left(connection)
+
+    return publish_built(run, build, REBUILD, record)
+
+
+def _present(run: Run) -> Manifest:
+    present = run.published()
+    if present is None or not present.chunks:
+        raise NotReadyError("Nothing is indexed, so there is nothing to index anew: new documents are indexed as set.")
+    return present
+
+
+def _built(rebuild: _Rebuild, sound: Sequence[_Read], recipe: Recipe) -> Path:
+    batches = rebuild.rows(sound)
+    first = next(batches, None)
+    if first is None:
+        raise NotReadyError("No document that was read anew has text.")
+    number = generations.next_number(rebuild.run.engine)
+    return building.build_from(rebuild.index_dir, number, chain([first], batches), first.vectors.shape[1], recipe)
+
+
+def _judged(
+    run: Run, rebuild: _Rebuild, present: Manifest, folder: Path, path: Path | None
+) -> tuple[Decision, Renewal | None]:
+    """By a golden set; the second is None where nothing could be measured."""
+    chosen = golden.load(path or run.settings.golden_dir / evaluation.SAMPLE)
+    if chosen.passages is not None:
+        raise InvalidInputError(f"The golden set {chosen.name} brings passages of its own; one about yours is needed.")
+    published = generations.current(run.engine, run.index_dir)
+    assert published is not None
+    try:
+        before = _bench(run, published, Making.of(present))
+        known = evaluation.about_what_is_there(chosen, before)
+        after = _bench(run, folder, rebuild.making)
+        fits = _weights(present.embedder_version) != rebuild.making.model.weights_sha256[:12]
+        if fits:
+            evaluation.must_part(known)
+    except (ConfigurationError, evaluation.NothingToMeasureError) as error:
+        return Decision(False, f"It could not be measured beside what is served: {error}", 0.0, 0.0, 0), None
+    renewal = trial.renewal(before, after, known.cases, fits, run.settings.least_answered_share)
+    about = {"golden": chosen.name, "embedder": rebuild.making.model.version, "trial": "rebuilt"}
+    about["answer_model"] = after.answerer.model.name
+    scorer = after.retriever.scorer
+    about["reranker"] = scorer.version if scorer else reranker.NONE
+    evaluation.logged(run, chosen, renewal.after, about, renewal.threshold, renewal.fitted)
+    return renewal.decision, renewal
+
+
+def _bench(run: Run, folder: Path, making: Making) -> Bench:
+    encoder = CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
+    recency = Recency(run.settings.recency_half_life_days)
+    retriever = Retriever(Generation.load(folder), encoder, None, reranker.load(run.settings.reranker), recency)
+    return Bench.of(retriever, Answerer(models.extractive()), document_name)
+
+
+def _weights(embedder_version: str) -> str:
+    """First 12 digits of the hash of the weights: with the same ones, cosines have the same scale."""
+    return embedder_version.rpartition("@")[2].partition("/")[0]
+
+
+def _without_loss(decision: Decision, read: Sequence[Outcome]) -> Decision:
+    failed = [outcome for outcome in read if outcome.error is not None]
+    if not failed or not decision.promoted:
+        return decision
+    named = "; ".join(f"{outcome.document_id}: {outcome.error}" for outcome in failed[:_MOST_NAMED])
+    more = f"; and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
+    reason = f"{len(failed)} of {len(read)} documents that are answered from now cannot be read anew ({named}{more})."
+    return replace(decision, promoted=False, reason=f"{reason} Mend or delete them, or accept that.")
+
+
+def _name(rebuild: _Rebuild, folder: Path, path: Path | None) -> str:
+    """The same candidate on the same questions has the same name, so that its decision stands."""
+    base = read_manifest(folder).base
+    assert base is not None
+    questions = (path or rebuild.run.settings.golden_dir / evaluation.SAMPLE).read_bytes()
+    asked = hashlib.sha256(json.dumps([base.id, hashlib.sha256(questions).hexdigest()]).encode()).hexdigest()[:12]
+    return f"{rebuild.making.model.version} {rebuild.making.chunker} {asked}"
