@@ -5,12 +5,12 @@ served stays, and stays up to date, until the end. `cuvee index rebuild` does th
 
 **What it makes.** A generation aside, measured beside what is served on the golden set. It is published only if it is
 proven to be hardly worse (ADR 14) and no document is lost; for another embedder, weights and refusal threshold are
-fitted to one half of the questions and judged by the other. The decision is in `promotions`. Publishing adds what was
-indexed meanwhile, and leaves out what was deleted.
+fitted anew, and judged by questions that they were not fitted to. The decision is in `promotions`. Publishing adds what
+was indexed meanwhile, and leaves out what was deleted.
 
 **When it fails.** Every task can be killed at any point and run again; what was read is kept until it is published, or
-until nobody has touched it for `CUVEE_SOAK_HOURS`. Where nothing is promoted, the rest is skipped: the log of `judge`
-says why. Trigger it again with *accept* to serve it all the same.
+until nobody has touched it for `CUVEE_SOAK_HOURS`. Where nothing is promoted, nothing is published: what `judge`
+returns says why. Trigger it again with *accept* to serve it all the same.
 """
 
 from datetime import timedelta
@@ -46,26 +46,31 @@ def rebuild_index():
 
         return rebuild.read_anew()
 
-    @task.short_circuit(doc_md="Build a generation aside and measure it beside what is served; not promoted: the end.")
+    @task(multiple_outputs=True, doc_md="Build a generation aside, and measure it beside what is served.")
     def judge():
         from rag_service.pipeline import rebuild
 
-        judged = rebuild.judge(get_current_context()["params"]["accept"].strip() or None)
-        return judged if judged["promoted"] else None
+        return rebuild.judge(get_current_context()["params"]["accept"].strip() or None)
 
     @task(
         multiple_outputs=True,
         outlets=[INDEX_GENERATION, NEW_BASE],
         doc_md="Add what was indexed meanwhile, publish it in one transaction, tell `rag_service`.",
     )
-    def publish_anew(outlet_events=None):
+    def publish_anew(judged, outlet_events=None):
+        from airflow.sdk.exceptions import AirflowSkipException
+
         from rag_service.pipeline import rebuild
 
+        if not judged["promoted"]:
+            raise AirflowSkipException(judged["reason"])
         receipt = rebuild.publish_anew()
         tell_of_new_base(receipt, outlet_events)
         return receipt
 
-    read_anew() >> judge() >> publish_anew()
+    judged = judge()
+    read_anew() >> judged
+    publish_anew(judged)
 
 
 rebuild_index()

@@ -70,9 +70,9 @@ class Renewal:
     threshold: float
     decision: Decision
     after: list[Measured]
-    """The judging cases, indexed anew."""
+    """All cases, indexed anew, each with weights that were not fitted to it."""
     fitted: list[Measured]
-    """The cases that weights and threshold were fitted to; empty where those in use are kept."""
+    """All cases with the weights that were fitted to them; empty where those in use are kept."""
 
 
 def renewal(before: Bench, after: Bench, cases: Sequence[Case], fits: bool, least_kept: float) -> Renewal:
@@ -80,22 +80,35 @@ def renewal(before: Bench, after: Bench, cases: Sequence[Case], fits: bool, leas
 
     Args:
         cases: answerable and unanswerable ones.
-        fits: whether weights and threshold are fitted to one half of the cases, and judged by the other: another
-            embedder's cosines have another scale.
+        fits: whether weights and threshold are fitted anew: another embedder's cosines have another scale. Each half
+            of the cases is judged with what was fitted to the other (two-fold cross-fitting); what is served is fitted
+            to both.
         least_kept: share of the answerable questions that a fitted threshold must let through.
     """
-    fitted: list[Measured] = []
-    calibration, threshold_ = before.retriever.calibration, before.threshold
-    judging = list(cases)
-    if fits:
-        fitting, judging = halves(cases)
-        calibration = tune(fitting, after.search, lambda hit: after.name_of(hit.chunk))
-        fitted = list(after.tuned(calibration).measure(fitting))
-        threshold_ = threshold.choose(fitted, least_kept).threshold
-    was = list(before.measure(judging))
-    now = list(after.tuned(calibration, threshold_).measure(judging))
-    decision = promotion.decide(losses(was, before.threshold), losses(now, threshold_), RENEWAL, "what is served")
-    return Renewal(calibration, threshold_, decision, now, fitted)
+    if not fits:
+        calibration, refused_below = before.retriever.calibration, before.threshold
+        was, now = list(before.measure(cases)), list(after.tuned(calibration, refused_below).measure(cases))
+        lost = losses(now, refused_below)
+        decision = promotion.decide(losses(was, before.threshold), lost, RENEWAL, "what is served")
+        return Renewal(calibration, refused_below, decision, now, [])
+    was, now, parts = [], [], []
+    one, other = halves(cases)
+    for fitting, judging in ((one, other), (other, one)):
+        calibration, refused_below, _ = _fit(after, fitting, least_kept)
+        was += before.measure(judging)
+        judged = list(after.tuned(calibration, refused_below).measure(judging))
+        now += judged
+        parts.append(losses(judged, refused_below))
+    decision = promotion.decide(losses(was, before.threshold), np.concatenate(parts), RENEWAL, "what is served")
+    calibration, refused_below, fitted = _fit(after, cases, least_kept)
+    return Renewal(calibration, refused_below, decision, now, fitted)
+
+
+def _fit(bench: Bench, cases: Sequence[Case], least_kept: float) -> tuple[Calibration, float, list[Measured]]:
+    """Weights and threshold fitted to these cases, and the cases with them."""
+    calibration = tune(cases, bench.search, lambda hit: bench.name_of(hit.chunk))
+    fitted = list(bench.tuned(calibration).measure(cases))
+    return calibration, threshold.choose(fitted, least_kept).threshold, fitted
 
 
 def _loss(one: Measured, refused_below: float) -> float:

@@ -224,6 +224,7 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
                 promoted=decision.promoted,
             )
         )
+    log.info("%s: %s", "promoted" if decision.promoted else "not promoted", decision.reason)
     return {"promoted": decision.promoted, "reason": decision.reason, "documents": len(sound)}
 
 

@@ -79,14 +79,17 @@ def test_what_loses_documents_is_not(fitted: list[list[Case]]) -> None:
     assert "does not exceed the margin -0.0200" in found.decision.reason
 
 
-def test_weights_of_another_embedder_are_fitted_to_one_half_and_judged_by_the_other(fitted: list[list[Case]]) -> None:
+def test_weights_of_another_embedder_are_fitted_and_each_half_is_judged_by_the_others(
+    fitted: list[list[Case]],
+) -> None:
     before, after = Fixed(0.9), Fixed(0.6)
     found = trial.renewal(before, after, CASES, fits=True, least_kept=0.95)  # type: ignore[arg-type]
 
-    fitting, judging = trial.halves(CASES)
-    assert fitted == [fitting]
-    assert after.asked == [(FITTED, fitting), (FITTED, judging)]
-    assert [cases for _, cases in before.asked] == [judging]
+    one, other = trial.halves(CASES)
+    assert fitted == [one, other, CASES]
+    assert [cases for _, cases in after.asked] == [one, other, other, one, CASES]
+    assert [cases for _, cases in before.asked] == [other, one]
+    assert {weights for weights, _ in after.asked} == {FITTED}
+    assert found.decision.cases == 40
     assert found.calibration == FITTED
     assert 0.3 < found.threshold <= 0.6
-    assert not set(fitting) & set(judging)
