@@ -3,9 +3,10 @@
 **When it runs.** Daily at 02:30 UTC, and by hand.
 
 **What it removes.** Retired index generations (also those beyond the last `CUVEE_GENERATIONS_KEPT`) and the segments
-that only they used; batches (those of `train_wine` not before seven days: a run may wait for a person so long); raw
-bytes and cleaned texts of deleted and superseded documents, and their words in logged answers. Objects that another
-document refers to stay. If the published generation's files still hold text of deleted documents, it is folded first.
+that only they used; batches (those of `train_wine` not before seven days: a run may wait for a person so long); what a
+`rebuild_index` left that nobody goes on with; raw bytes and cleaned texts of deleted and superseded documents, and
+their words in logged answers. Objects that another document refers to stay. If the published generation's files still
+hold text of deleted documents, it is folded first.
 
 **When it fails.** Nothing that is served is touched. Every task can be killed at any point and run again.
 """

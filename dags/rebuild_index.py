@@ -31,8 +31,8 @@ from cuvee_airflow.retries import RETRIES
     tags=["documents", "upkeep"],
     params={
         "accept": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],  # a text may not be left empty in the form
             maxLength=1000,
             title="Accept, because",
             description="Serve the new index whatever the measurement says; your reason is recorded.",
@@ -50,7 +50,8 @@ def rebuild_index():
     def judge():
         from rag_service.pipeline import rebuild
 
-        return rebuild.judge(get_current_context()["params"]["accept"].strip() or None)
+        accept = get_current_context()["params"]["accept"]
+        return rebuild.judge(accept.strip() if accept else None)
 
     @task(
         multiple_outputs=True,
