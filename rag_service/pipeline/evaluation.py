@@ -113,8 +113,8 @@ def _name(calibration: Calibration, refused_below: float) -> str:
 
 @contextmanager
 def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
-    # What is published is measured with what it was made with; passages that came along, with what the settings ask.
-    making = run.wanted if chosen.passages is not None else run.making(run.published())
+    # Passages that came along, too: weights that are fitted to them may be served with what is published.
+    making = run.making(run.published())
     encoder = CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
     answerer = Answerer(models.extractive())
     scorer = reranker.load(run.settings.reranker)

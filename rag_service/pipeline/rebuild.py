@@ -69,6 +69,8 @@ class _Candidate(BaseModel, frozen=True):
     refusal_threshold: float
     tuning: dict[str, float]
     promoted: bool
+    accepted: bool
+    """Whatever was measured, and whatever cannot be read anew."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,22 @@ class _Rebuild:
             return ledger.indexed(connection)
 
     def read(self) -> dict[Landing, _Read]:
-        """What was read anew so far."""
-        parts = [Batch(folder.name, folder) for folder in sorted(self.read_dir.iterdir())]
-        whole = [part for part in parts if part.embedded.is_dir()]
+        """What was read anew so far; of what was read again, the last."""
+        parts = [Batch(folder.name, folder) for folder in self.read_dir.iterdir()]
+        whole = sorted((p for p in parts if p.embedded.is_dir()), key=lambda p: p.folder.stat().st_mtime_ns)
         return {outcome.landing: _Read(outcome, part) for part in whole for outcome in part.outcomes()}
 
-    def read_rest(self, tell: Tell | None = None) -> dict[Landing, _Read]:
-        """Read and embed what was not yet, also what is indexed meanwhile; all that was read."""
+    def read_sound(self) -> dict[Landing, _Read]:
+        """The same without what could not be read, so that it is tried again."""
         known = self.read()
+        sound = {landing: one for landing, one in known.items() if one.outcome.error is None}
+        # A part of nothing else would be found and taken for done.
+        for part in {one.part for one in known.values()} - {one.part for one in sound.values()}:
+            shutil.rmtree(part.folder)
+        return sound
+
+    def read_rest(self, known: dict[Landing, _Read], tell: Tell | None = None) -> dict[Landing, _Read]:
+        """Read and embed what is not `known`, also what is indexed meanwhile; both."""
         while True:
             indexed = self.indexed()
             rest = [document for document in indexed if document.landing not in known]
@@ -133,7 +143,7 @@ class _Rebuild:
                 return known
             log.info("read anew: %d of %d documents", len(indexed) - len(rest), len(indexed))
             part = self._read_part(rest[: self.run.settings.batch_documents])
-            known |= {outcome.landing: _Read(outcome, part) for outcome in part.outcomes()}
+            known = known | {outcome.landing: _Read(outcome, part) for outcome in part.outcomes()}
 
     def _read_part(self, documents: Sequence[Landed]) -> Batch:
         name = batch_id([document.landing for document in documents], self.making.versions)
@@ -167,7 +177,7 @@ class _Rebuild:
 
 
 def read_anew(tell: Tell | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Read, cut and embed every indexed document with what the settings name; what an earlier try read stays read.
+    """Read, cut and embed every indexed document with what the settings name; what an earlier try could read stays.
 
     Raises:
         NotReadyError: nothing is indexed, or Spark does not answer.
@@ -178,9 +188,10 @@ def read_anew(tell: Tell | None = None, settings: Settings | None = None) -> dic
     rebuild = _Rebuild.of(run)
     with single_writer(run.engine, _LOCK):
         rebuild.begin()
-        known = rebuild.read_rest(tell)
-    failed = sum(one.outcome.error is not None for one in known.values())
-    return {"documents": len(known), "failed": failed, "embedder": rebuild.making.model.version}
+        known = rebuild.read_rest(rebuild.read_sound(), tell)
+        indexed = [known[document.landing] for document in rebuild.indexed() if document.landing in known]
+    failed = sum(one.outcome.error is not None for one in indexed)
+    return {"documents": len(indexed), "failed": failed, "embedder": rebuild.making.model.version}
 
 
 def judge(accept: str | None = None, path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -222,6 +233,7 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
                 refusal_threshold=renewal.threshold if renewal else recipe.refusal_threshold,
                 tuning=dict(renewal.calibration.tuning() if renewal else recipe.tuning),
                 promoted=decision.promoted,
+                accepted=bool(accept),
             )
         )
     log.info("%s: %s", "promoted" if decision.promoted else "not promoted", decision.reason)
@@ -234,7 +246,7 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
     Micro-batches wait only while the few documents are read that came during this very step.
 
     Raises:
-        InvalidInputError: nothing was promoted.
+        InvalidInputError: nothing was promoted, or what came since cannot be read with what the settings name.
         IntegrityError: a file of the candidate is missing or altered.
     """
     run = Run.begin(settings)
@@ -244,7 +256,7 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
         if candidate is None or not candidate.promoted:
             raise InvalidInputError("No rebuilt index was promoted, so there is none to publish.")
         rebuild.begin()
-        rebuild.read_rest()
+        rebuild.read_rest(rebuild.read())
         with single_writer(run.engine, INDEX_LOCK):
             before = _present(run)
             manifest = _publish(rebuild, candidate)
@@ -253,12 +265,15 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
 
 
 def _publish(rebuild: _Rebuild, candidate: _Candidate) -> Manifest:
-    run, known = rebuild.run, rebuild.read_rest()
+    run, known = rebuild.run, rebuild.read_rest(rebuild.read())
     landings = {document.landing for document in rebuild.indexed()}
     kept = {landing[0] for landing in candidate.held.items() if landing in landings}
-    sound = [known[landing] for landing in landings if known[landing].outcome.error is None]
-    later = [one for one in sound if one.outcome.document_id not in kept]
-    fresh = list(rebuild.rows(later))
+    later = [known[landing] for landing in landings if landing[0] not in kept]
+    if lost := [one.outcome for one in later if one.outcome.error is not None and not candidate.accepted]:
+        raise InvalidInputError(
+            f"{_told(lost)} came since and cannot be read anew. Mend or delete them, or accept that."
+        )
+    fresh = list(rebuild.rows([one for one in later if one.outcome.error is None]))
     rows = Rows.together(fresh) if fresh else None
     base = building.adopt(run.index_dir, rebuild.index_dir / candidate.folder)
     recipe = replace(Recipe.of(base), refusal_threshold=candidate.refusal_threshold, tuning=candidate.tuning)
@@ -333,10 +348,14 @@ def _without_loss(decision: Decision, read: Sequence[Outcome]) -> Decision:
     failed = [outcome for outcome in read if outcome.error is not None]
     if not failed or not decision.promoted:
         return decision
+    reason = f"Of {len(read)} documents that are answered from now, {_told(failed)} cannot be read anew."
+    return replace(decision, promoted=False, reason=f"{reason} Mend or delete them, or accept that.")
+
+
+def _told(failed: Sequence[Outcome]) -> str:
     named = "; ".join(f"{outcome.document_id}: {outcome.error}" for outcome in failed[:_MOST_NAMED])
     more = f"; and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
-    reason = f"{len(failed)} of {len(read)} documents that are answered from now cannot be read anew ({named}{more})."
-    return replace(decision, promoted=False, reason=f"{reason} Mend or delete them, or accept that.")
+    return f"{len(failed)} ({named}{more})"
 
 
 def _name(rebuild: _Rebuild, folder: Path, path: Path | None) -> str:

@@ -150,37 +150,51 @@ def test_only_somebody_can_decide_for_what_is_not_proven(
     engine: sa.Engine, indexed: Settings, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(indexed, "big.txt", "The big vat is called Hortense. " + FILLING * 20)
+    drop(indexed, "huge.txt", "The huge vat is called Berta. " + FILLING * 30)
     run_all(indexed)
     served = manifest(engine, indexed).number
     monkeypatch.setenv("CUVEE_MAX_DOCUMENT_BYTES", "1500")
+    much_too_strict = Settings.load()
+    monkeypatch.setenv("CUVEE_MAX_DOCUMENT_BYTES", "2000")
     stricter = Settings.load()
     questions = golden.read_text()
     golden.write_text(json.dumps([{"question": "Who?", "answerable": True, "document": "a/b/c", "answers": ["me"]}]))
 
-    rebuild.read_anew(settings=stricter)
+    failed = [rebuild.read_anew(settings=chosen)["failed"] for chosen in (much_too_strict, stricter, stricter)]
     not_measured = rebuild.judge(settings=stricter)
     golden.write_text(questions)
     losing = rebuild.judge(settings=stricter)
 
+    assert failed == [2, 1, 1]
     assert not not_measured["promoted"]
     assert "could not be measured beside what is served: None of the documents" in not_measured["reason"]
     assert not losing["promoted"]
-    assert "1 of 6 documents that are answered from now cannot be read anew" in losing["reason"]
+    assert losing["reason"].startswith("Of 7 documents that are answered from now, 1 (")
     assert "CUVEE_MAX_DOCUMENT_BYTES" in losing["reason"]
     with pytest.raises(InvalidInputError, match="No rebuilt index was promoted"):
         rebuild.publish_anew(stricter)
     assert manifest(engine, indexed).number == served
 
-    accepted = rebuild.judge("the big vat was sold", settings=stricter)
+    accepted = rebuild.judge("the huge vat was sold", settings=stricter)
     rebuild.publish_anew(stricter)
 
     assert accepted["promoted"]
-    assert manifest(engine, indexed).documents == 5
-    assert (rows(engine)["big.txt"].state, rows(engine)["big.txt"].in_index) == ("failed", False)
+    assert manifest(engine, indexed).documents == 6
+    assert (rows(engine)["huge.txt"].state, rows(engine)["huge.txt"].in_index) == ("failed", False)
+    assert rows(engine)["big.txt"].state == "indexed"
     with engine.connect() as connection:
         recorded = connection.execute(sa.select(promotions.c.promoted, promotions.c.reason)).all()
     assert [promoted for promoted, _ in recorded] == [False, False, True]
-    assert recorded[2].reason.startswith("Accepted (the big vat was sold), though: ")
+    assert recorded[2].reason.startswith("Accepted (the huge vat was sold), though: ")
+
+    # Nobody accepted that what comes after the decision is lost.
+    rebuild.read_anew(settings=stricter)
+    assert rebuild.judge(settings=stricter)["promoted"]
+    drop(indexed, "late.txt", "The late vat is called Clara. " + FILLING * 30)
+    run_all(indexed)
+    with pytest.raises(InvalidInputError, match="came since and cannot be read anew"):
+        rebuild.publish_anew(stricter)
+    assert rows(engine)["late.txt"].state == "indexed"
 
 
 def test_where_nothing_is_indexed_there_is_nothing_to_index_anew(engine: sa.Engine, ready: Settings) -> None:
