@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from rag_service.answers.claims import claims
+from rag_service.answers.models import GenerativeModel
 from rag_service.documents.statements import statements
 from rag_service.index.calibration import Calibration
 from rag_service.index.hybrid import Hit, Query, Signals, matched
@@ -32,3 +34,13 @@ def made_hit(
     alike = similarities if similarities is not None else [0.5] * len(whole.statements)
     matches, phrases = matched(query, whole.title, [one.text for one in whole.statements], alike)
     return Hit(whole, score, Signals(score, max(alike, default=score), 0.0, 0.0, phrases), matches, query)
+
+
+def drafted(model: GenerativeModel, question: str, hits: Sequence[Hit]) -> list[str]:
+    """The sentences that a model writes; one that a limit cut off is left out."""
+    pieces, text = model.stream(question, hits), ""
+    while True:
+        try:
+            text += next(pieces)
+        except StopIteration as end:
+            return [claim.text for claim in claims(text, bool(end.value), len(hits))]

@@ -39,10 +39,6 @@ class ExtractiveModel:
     def __init__(self, most_words: int = MOST_WORDS) -> None:
         self._most_words = most_words
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """The texts of `quotations`."""
-        return [quotation.text for quotation in self.quotations(question, hits)]
-
     def quotations(self, question: str, hits: Sequence[Hit]) -> list[Quotation]:
         """At most five statements and `most_words` words, in reading order; of a longer one, the part that answers."""
         found = candidates(question, hits)

@@ -41,9 +41,6 @@ class GenerativeModel(Protocol):
     def may_decline(self) -> bool:
         """Whether "not found" in its draft is to be believed; small models say so at random."""
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """Sentences in the order in which they are read; `hits`: passages, best first."""
-
     def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Pieces:
         """The draft; the passages are numbered from 1 in the order of `hits`.
 

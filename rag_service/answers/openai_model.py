@@ -5,7 +5,6 @@ from urllib.parse import urldefrag, urlsplit
 
 from cuvee.errors import ConfigurationError, InvalidInputError
 from rag_service.answers import prompt
-from rag_service.answers.claims import claims
 from rag_service.answers.exchange import Turn
 from rag_service.answers.models import ModelOptions, Pieces
 from rag_service.answers.openai_server import NoSuchModelError, Server
@@ -46,19 +45,6 @@ class OpenAIModel:
     @property
     def name(self) -> str:
         return f"openai:{self._server.model_name}@{self._server.address}+prompt-{prompt.PROMPT_VERSION}"
-
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """The model's sentences; one that a limit cut off is left out.
-
-        Raises:
-            NotReadyError: the server does not answer.
-        """
-        pieces, text = self.stream(question, hits), ""
-        while True:
-            try:
-                text += next(pieces)
-            except StopIteration as end:
-                return [claim.text for claim in claims(text, bool(end.value), len(hits))]
 
     def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Pieces:
         """The draft in pieces as the server sends them.

@@ -9,7 +9,6 @@ from jinja2 import TemplateError
 
 from cuvee.errors import ConfigurationError, InvalidInputError
 from rag_service.answers import prompt
-from rag_service.answers.claims import claims
 from rag_service.answers.exchange import Turn
 from rag_service.answers.generation_thread import GenerationThread
 from rag_service.answers.model_files import origin_of
@@ -75,19 +74,6 @@ class TransformersModel:
         version = origin.version or str(getattr(config, "_commit_hash", None) or "unknown")[:12]
         name = f"transformers:{origin.name}@{version}+prompt-{prompt.PROMPT_VERSION}"
         return cls(model.eval(), tokenizer, name, timeout_seconds)
-
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """The model's sentences; one that a limit cut off is left out.
-
-        Raises:
-            InvalidInputError: the question alone is longer than the model's context.
-        """
-        pieces, text = self.stream(question, hits), ""
-        while True:
-            try:
-                text += next(pieces)
-            except StopIteration as end:
-                return [claim.text for claim in claims(text, bool(end.value), len(hits))]
 
     def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Pieces:
         """The draft in pieces, as it is made; stops at the token limit and the time limit.

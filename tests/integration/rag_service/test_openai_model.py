@@ -16,7 +16,7 @@ from rag_service.answers.models import ModelOptions, Pieces, load
 from rag_service.answers.openai_model import MAX_NEW_TOKENS, OpenAIModel
 from rag_service.index.hybrid import Hit
 from rag_service.index.rows import Chunk
-from tests.hits import made_hit
+from tests.hits import drafted, made_hit
 from tests.integration.conftest import free_port
 from tests.integration.rag_service.chat_server import ChatServer, running
 from tests.integration.rag_service.serving import Library
@@ -96,7 +96,7 @@ def test_a_server_is_sent_user_and_assistant_in_turns_whatever_was_said_before(s
 
 
 def test_a_draft_is_its_sentences_without_markers(server: ChatServer) -> None:
-    assert model(server).draft(QUESTION, hits(FANS)) == [FANS]
+    assert drafted(model(server), QUESTION, hits(FANS)) == [FANS]
 
 
 def test_an_answer_that_the_servers_limit_cut_off_is_not_finished(server: ChatServer) -> None:
@@ -255,7 +255,7 @@ def test_a_server_without_a_tokenizer_is_not_asked_again(
 def test_failures_that_pass_are_tried_again(server: ChatServer) -> None:
     server.does.failures = [500, 429]
 
-    assert model(server).draft(QUESTION, hits(FANS)) == [FANS]
+    assert drafted(model(server), QUESTION, hits(FANS)) == [FANS]
     assert len(server.requests) == 3
 
 
@@ -336,7 +336,7 @@ def test_a_refused_key_is_an_error_at_start(server: ChatServer) -> None:
 def test_a_server_that_lists_no_models_serves_the_one_that_is_named(server: ChatServer) -> None:
     server.does.models_status = 404
 
-    assert model(server, "little").draft(QUESTION, hits(FANS)) == [FANS]
+    assert drafted(model(server, "little"), QUESTION, hits(FANS)) == [FANS]
 
 
 def test_a_server_that_is_down_at_start_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -346,10 +346,10 @@ def test_a_server_that_is_down_at_start_is_waited_for(caplog: pytest.LogCaptureF
         chosen = model(down)
     assert f"127.0.0.1:{port} does not answer: is it running?" in caplog.text
     with pytest.raises(NotReadyError, match="is it running"):
-        chosen.draft(QUESTION, hits(FANS))
+        drafted(chosen, QUESTION, hits(FANS))
 
     with running(port):
-        assert chosen.draft(QUESTION, hits(FANS)) == [FANS]
+        assert drafted(chosen, QUESTION, hits(FANS)) == [FANS]
         assert chosen.name.startswith("openai:little@")
 
 

@@ -71,9 +71,6 @@ class WritingModel:
         self.instructions: list[str] = []
         self.closed = False
 
-    def draft(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        raise AssertionError("it is read piece by piece")
-
     def stream(self, question: str, hits: Sequence[Hit], history: Sequence[Turn] = ()) -> Generator[str, None, bool]:
         self.asked.append((question, len(hits), tuple(history)))
         try:

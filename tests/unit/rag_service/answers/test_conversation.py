@@ -86,9 +86,6 @@ class Writer:
         self._texts = {"Rewrite": rewritten, "Put the": variants}
         self.read: list[str] = []
 
-    def draft(self, question: str, hits: Sequence[Any]) -> list[str]:
-        return []
-
     def stream(self, question: str, hits: Sequence[Any], history: Sequence[Turn] = ()) -> Generator[str, None, bool]:
         yield from ()
         return True

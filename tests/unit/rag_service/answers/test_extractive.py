@@ -9,11 +9,15 @@ from rag_service.index.hybrid import Hit
 from tests.unit.rag_service.answers.conftest import CountingEncoder, MakeHit
 
 
+def quoted(model: ExtractiveModel, question: str, hits: list[Hit]) -> list[str]:
+    return [quotation.text for quotation in model.quotations(question, hits)]
+
+
 def test_the_sentence_that_answers_is_quoted_word_for_word(encoder: CountingEncoder, hit: MakeHit) -> None:
     question = "When does the museum open on Sunday?"
     text = "The vat house has three fans. The museum opens on the first Sunday of March, from ten to four."
 
-    draft = ExtractiveModel(14).draft(question, [hit(text, question=question, encoder=encoder)])
+    draft = quoted(ExtractiveModel(14), question, [hit(text, question=question, encoder=encoder)])
 
     assert draft == ["The museum opens on the first Sunday of March, from ten to four."]
 
@@ -23,7 +27,7 @@ def test_sentences_are_chosen_by_score_and_come_in_reading_order(encoder: Counti
     first = hit("Gamma stands alone. Beta owns a museum press.", question=question, encoder=encoder)
     second = hit("Delta is far away. This is the museum press.", document="d2", question=question, encoder=encoder)
 
-    draft = ExtractiveModel(10).draft(question, [first, second])
+    draft = quoted(ExtractiveModel(10), question, [first, second])
 
     assert draft == ["Beta owns a museum press.", "This is the museum press."]
 
@@ -33,7 +37,9 @@ def test_an_answer_never_has_more_words_than_allowed(encoder: CountingEncoder, h
     assert len(long.split()) == 79
     for most in (10, 30, 60):
         question = "When does the museum press stop?"
-        draft = ExtractiveModel(most).draft(question, [hit(f"{long} Ada is here.", question=question, encoder=encoder)])
+        draft = quoted(
+            ExtractiveModel(most), question, [hit(f"{long} Ada is here.", question=question, encoder=encoder)]
+        )
 
         assert draft
         assert sum(len(text.split()) for text in draft) <= most
@@ -119,7 +125,7 @@ def test_a_statement_that_cannot_be_cut_leaves_its_room_to_the_next(encoder: Cou
         "never built by Ada. Carl Weiss built a press in the year 1756."
     )
 
-    draft = ExtractiveModel(14).draft(question, [hit(text, question=question, encoder=encoder)])
+    draft = quoted(ExtractiveModel(14), question, [hit(text, question=question, encoder=encoder)])
 
     assert draft == ["Carl Weiss built a press in the year 1756."]
 
@@ -129,7 +135,7 @@ def test_near_duplicates_of_overlapping_chunks_are_quoted_once(encoder: Counting
     same_but_a_word = hit("After a red alarm nobody goes back inside for 10 minutes.", document="d2")
     part = hit("a red alarm nobody goes back for 10 minutes.", document="d3")
 
-    assert ExtractiveModel().draft("red alarm", [one, same_but_a_word, part]) == [one.chunk.text]
+    assert quoted(ExtractiveModel(), "red alarm", [one, same_but_a_word, part]) == [one.chunk.text]
 
 
 def test_a_row_of_a_table_is_found_by_its_column_names(encoder: CountingEncoder, hit: MakeHit) -> None:
@@ -137,13 +143,13 @@ def test_a_row_of_a_table_is_found_by_its_column_names(encoder: CountingEncoder,
     table = hit("Tank | Volume | Foreman\nNorth | 40 hl | Ada\nSouth | 60 hl | Bert", 0.5, question=question)
     other = hit("Ada likes music. Bert likes cheese. The yard is wide.", 0.5, document="d2", question=question)
 
-    draft = ExtractiveModel(11).draft(question, [table, other])
+    draft = quoted(ExtractiveModel(11), question, [table, other])
 
     assert draft == ["Tank | Volume | Foreman\nSouth | 60 hl | Bert"]
 
 
 def test_passages_without_a_sentence_draft_nothing(hit: MakeHit) -> None:
-    assert ExtractiveModel().draft("red alarm", [hit("First aid")]) == []
+    assert quoted(ExtractiveModel(), "red alarm", [hit("First aid")]) == []
 
 
 def quoted_from(question: str, hits: list[Hit], encoder: CountingEncoder) -> list[tuple[str, tuple[int, ...], str]]:
