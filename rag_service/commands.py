@@ -8,6 +8,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from cuvee.console import console, told_plainly
+from cuvee.errors import ConfigurationError
 
 index = typer.Typer(no_args_is_help=True, help="Show index generations, and go back to one.")
 
@@ -72,7 +73,11 @@ def list_generations() -> None:
         )
     console.print(table)
     present = run.published()
-    if present and (differs := run.wanted.differs(present)):
+    try:
+        differs = run.wanted.differs(present) if present else None
+    except ConfigurationError as error:
+        differs = str(error)
+    if differs:
         console.print(differs)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from cuvee.database import documents
+from cuvee.database import documents, index_generations
 from cuvee.errors import InvalidInputError, NotFoundError
 from cuvee.objects import StoredObject
 from rag_service.documents.details import Details
@@ -90,6 +90,8 @@ class Landing:
 UPLOAD = "upload"
 """Source of what people send in over HTTP."""
 _LONG = datetime.timedelta(minutes=5)
+_READABLE = sa.and_(documents.c.state.in_(("indexed", "landed", "failed")), documents.c.text_sha256.is_not(None))
+"""Wanted, and read once as it is."""
 _live = documents.c.state.in_(("landed", "indexed"))
 
 
@@ -229,17 +231,18 @@ def ids_in_state(connection: sa.Connection, state: str) -> set[str]:
     return set(connection.execute(sa.select(documents.c.document_id).where(documents.c.state == state)).scalars())
 
 
-def texts(connection: sa.Connection) -> dict[str, str]:
-    """Of each indexed document, the hash of the cleaned text that is kept."""
-    kept = sa.and_(documents.c.state == "indexed", documents.c.text_sha256.is_not(None))
-    rows = connection.execute(sa.select(documents.c.document_id, documents.c.text_sha256).where(kept))
+def texts_read_after(connection: sa.Connection, number: int) -> dict[str, str]:
+    """Of each document that was read after this generation was published, the hash of the cleaned text that is kept."""
+    published = sa.select(index_generations.c.published_at).where(index_generations.c.number == number)
+    later = documents.c.indexed_at > published.scalar_subquery()
+    rows = connection.execute(sa.select(documents.c.document_id, documents.c.text_sha256).where(_READABLE, later))
     return {row.document_id: row.text_sha256 for row in rows}
 
 
 def told(connection: sa.Connection) -> dict[str, tuple[str, Details]]:
-    """Of each indexed document, what brought it, and what is recorded of it beside its text."""
+    """Of each document that a generation may hold, what brought it, and what is recorded of it beside its text."""
     columns = [documents.c[name] for name in ("document_id", "source", "author", "date", "metadata")]
-    rows = connection.execute(sa.select(*columns).where(documents.c.state == "indexed"))
+    rows = connection.execute(sa.select(*columns).where(_READABLE))
     return {
         document_id: (source, Details(author, date, metadata)) for document_id, source, author, date, metadata in rows
     }
@@ -272,7 +275,7 @@ def mark_reread(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
     for rows, values in (([_read(o) for o in read], _NEWLY_READ), (failed, reason)):
         if rows:
             statement = sa.update(documents).where(_SAME, documents.c.state == "indexed")
-            connection.execute(statement.values(**values, updated_at=sa.func.now()), rows)
+            connection.execute(statement.values(**values, updated_at=sa.func.now(), indexed_at=sa.func.now()), rows)
 
 
 _READ = ("title", "media_type", "pages", "chars", "chunks", "text_sha256", "author", "date", "metadata")

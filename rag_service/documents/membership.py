@@ -27,19 +27,21 @@ def hold(connection: sa.Connection) -> None:
 
 
 def restorable(connection: sa.Connection) -> set[str]:
-    """Waiting documents that an older generation may hold as they are: they were read, and their text is kept."""
+    """Documents that wait, or cannot be read now, and that an older generation may hold as they are: they were read
+    once, and their text is kept.
+    """
     read = documents.c.text_sha256.is_not(None)
-    statement = sa.select(documents.c.document_id).where(documents.c.state == "landed", read)
+    statement = sa.select(documents.c.document_id).where(documents.c.state.in_(("landed", "failed")), read)
     return set(connection.execute(statement).scalars())
 
 
 def mark_served(connection: sa.Connection, held: Collection[str]) -> int:
-    """The generation of this transaction holds exactly `held`: what waited among them is indexed, other indexed
-    documents wait to be indexed again; how many do.
+    """The generation of this transaction holds exactly `held`: what waited or had failed among them is indexed, other
+    indexed documents wait to be indexed again; how many do.
     """
     holds = documents.c.document_id.in_(sa.select(sa.func.unnest(sa.bindparam("held", list(held), ARRAY(sa.Text)))))
     now = {"updated_at": sa.func.now()}
-    waited = sa.update(documents).where(holds, documents.c.state == "landed")
+    waited = sa.update(documents).where(holds, documents.c.state.in_(("landed", "failed")))
     connection.execute(waited.values(state="indexed", error=None, in_index=True, **now))
     missing = sa.update(documents).where(sa.not_(holds), documents.c.state == "indexed")
     again = connection.execute(missing.values(state="landed", landed_at=sa.func.now(), in_index=False, **now)).rowcount

@@ -114,6 +114,7 @@ def adopt(index_dir: Path, built: Path) -> Manifest:
     if not here.exists() and there.exists():
         aside = here.with_name(f".building-{uuid.uuid4().hex}")
         shutil.copytree(there, aside, copy_function=os.link)
+        sync(aside)
         aside.rename(here)
         sync(here.parent)
     for name, info in manifest.files.items():

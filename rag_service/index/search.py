@@ -204,7 +204,7 @@ class ServedIndex:
         if served is not None and served.encoder.version == manifest.embedder_version:
             return served.encoder
         encoder = self._encoder_of(manifest)
-        if encoder.version != manifest.embedder_version:
+        if manifest.chunks and encoder.version != manifest.embedder_version:
             raise IntegrityError(
                 f"generation {manifest.number} was made with the embedder {manifest.embedder_version}, "
                 f"and {encoder.version} is what was loaded for it."

@@ -65,7 +65,7 @@ def embed_chunks(batch: dict[str, Any], settings: Settings | None = None) -> dic
         making = run.making(run.published())
         if not part.is_of(outcomes, making.versions):
             log.warning("what is served was made otherwise meanwhile; the next run reads these documents again")
-            return {"batch_id": None, "chunks": 0, "seconds": 0.0}
+            return {"batch_id": NOTHING_NEW, "chunks": 0, "seconds": 0.0}
         part.write(part.embedded, lambda folder: reading.embed(run, making, part.prepared, chunks, folder))
     return {"batch_id": part.id, "chunks": chunks, "seconds": round(time.monotonic() - started, 3)}
 

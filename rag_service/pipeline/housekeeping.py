@@ -15,6 +15,7 @@ from typing import Any
 from cuvee.database import single_writer
 from cuvee.settings import Settings
 from rag_service.documents import ledger, retention
+from rag_service.documents.batches import Batch
 from rag_service.feedback import forgetting
 from rag_service.index import reclaiming
 from rag_service.index.alive import Alive
@@ -67,10 +68,8 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
         with run.engine.connect() as connection:
             due = retention.read(connection, _soak(run))
         store, removed = run.objects, 0
-        # The texts of a rebuild are named by no document before it is published.
-        put_before = min([due.put_before, *(f.stat().st_mtime for f in run.settings.batches_dir.glob("rebuild/*/*"))])
-        store.remove_unfinished(put_before)
-        for sha256 in store.unused(due.objects_kept, put_before):
+        store.remove_unfinished(due.put_before)
+        for sha256 in store.unused(due.objects_kept | _texts_read_anew(run), due.put_before):
             store.remove(sha256)
             removed += 1
         with run.engine.begin() as connection:
@@ -78,6 +77,15 @@ def reclaim_objects(settings: Settings | None = None) -> dict[str, Any]:
             questions = forgetting.forget(connection)
     log.info("removed %d objects of %d documents, and their words from %d questions", removed, documents, questions)
     return {"objects": removed, "documents": documents, "questions": questions}
+
+
+def _texts_read_anew(run: Run) -> set[str]:
+    """Texts that a rebuild made, which no document names before it is published; not of documents that are gone."""
+    with run.engine.connect() as connection:
+        indexed = ledger.ids_in_state(connection, "indexed")
+    parts = [Batch(folder.name, folder) for folder in run.settings.batches_dir.glob("rebuild/*/*")]
+    outcomes = [outcome for part in parts if part.prepared.is_dir() for outcome in part.outcomes()]
+    return {one.text_sha256 for one in outcomes if one.text_sha256 and one.document_id in indexed}
 
 
 def _left_by_runs(run: Run) -> list[Path]:

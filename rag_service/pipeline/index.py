@@ -187,7 +187,7 @@ def serve_again(number: int, settings: Settings | None = None) -> dict[str, Any]
 
 
 def _told_otherwise(run: Run, older: Manifest) -> set[str]:
-    """Indexed documents of which this generation says what is not recorded of them any more, such as the author."""
+    """Documents of which this generation says what is not recorded of them any more, such as the author."""
     with run.engine.connect() as connection:
         recorded = ledger.told(connection)
     held = Alive.of(run.index_dir, older, recorded).told()
@@ -195,13 +195,11 @@ def _told_otherwise(run: Run, older: Manifest) -> set[str]:
 
 
 def _cut_from_another_text(run: Run, older: Manifest) -> set[str]:
-    """Indexed documents whose passages in this generation are not what stands at their places in the text that is kept:
-    they were read anew since.
+    """Documents whose passages in this generation are not what stands at their places in the text that is kept: they
+    were read again since, otherwise.
     """
-    if not any(r.origin == REBUILD and r.number > older.number for r in publishing.records(run.engine)):
-        return set()
     with run.engine.connect() as connection:
-        kept = ledger.texts(connection)
+        kept = ledger.texts_read_after(connection, older.number)
     found: set[str] = set()
     of, text = "", ""
     for document_id, start, end, passage in Alive.of(run.index_dir, older, kept).passages():
@@ -272,7 +270,7 @@ def _publish(
                 break
         said = still
         log.info("documents were deleted or superseded meanwhile; they are left out of %s", folder.name)
-        folder = building.trim(folder, said.indexed | {document_id for document_id, _ in said.landings})
+        folder = building.trim(folder, said.living | {document_id for document_id, _ in said.landings})
     else:
         raise NotReadyError(f"Documents vanished {_MOST_TRIES} times while they were left out; try again.")
     counts = (manifest.number, manifest.documents, manifest.chunks)

@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,14 @@ from rag_service.documents.batches import Batch, batch_id
 from rag_service.documents.ledger import Landed, Outcome
 from rag_service.evaluation import golden, trial
 from rag_service.evaluation.measuring import Bench, document_name
-from rag_service.evaluation.trial import Renewal
-from rag_service.index import building, reranker
+from rag_service.index import building, publishing, reranker
 from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
 from rag_service.index.embedder import shared
 from rag_service.index.generation import Generation
 from rag_service.index.making import Making
-from rag_service.index.manifest import Manifest, read_manifest
+from rag_service.index.manifest import Manifest, generation_folder, read_manifest
 from rag_service.index.recency import Recency
 from rag_service.index.rows import Rows
 from rag_service.index.search import CachingEncoder, Retriever
@@ -54,10 +53,31 @@ ARTEFACT = "index-making"
 _LOCK = "index-rebuild"
 _CANDIDATE = "candidate.json"
 _MOST_NAMED = 5
+_MOST_TRIES = 5
+_FEW = 20
+"""Documents that are read while micro-batches wait, if there are no more: a few seconds."""
 
 Landing = tuple[str, str]
 Tell = Callable[[int, int], None]
 """Told how many documents were read anew, of how many."""
+
+
+class _Profile(BaseModel, frozen=True):
+    """How a generation is made and searched."""
+
+    embedder_version: str
+    chunker: str
+    refusal_threshold: float
+    tuning: dict[str, float]
+
+    @classmethod
+    def of(cls, made: Manifest | Recipe) -> "_Profile":
+        return cls(
+            embedder_version=made.embedder_version,
+            chunker=made.chunker,
+            refusal_threshold=made.refusal_threshold,
+            tuning=dict(made.tuning),
+        )
 
 
 class _Candidate(BaseModel, frozen=True):
@@ -66,11 +86,14 @@ class _Candidate(BaseModel, frozen=True):
     folder: str
     held: dict[str, str]
     """When each of its documents landed."""
-    refusal_threshold: float
-    tuning: dict[str, float]
+    lost: dict[str, str]
+    """The same of those that cannot be read anew."""
+    profile: _Profile
+    beside: _Profile
+    """Of the generation that it was measured beside."""
+    champion: int
+    """Number of that generation."""
     promoted: bool
-    accepted: bool
-    """Whatever was measured, and whatever cannot be read anew."""
 
 
 @dataclass(frozen=True)
@@ -207,35 +230,36 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
         InvalidInputError: the golden set cannot be read, or brings passages of its own.
     """
     run = Run.begin(settings)
-    present = _present(run)
+    _present(run)
     rebuild = _Rebuild.of(run)
     with single_writer(run.engine, _LOCK):
         rebuild.begin()
         known, indexed = rebuild.read(), rebuild.indexed()
         read = [known[document.landing] for document in indexed if document.landing in known]
         sound = [one for one in read if one.outcome.error is None]
+        lost = [one.outcome for one in read if one.outcome.error is not None]
         if not sound:
             raise NotReadyError("Nothing was read anew; begin with the first step.")
-        recipe = Recipe.of_making(rebuild.making, present.refusal_threshold, present.tuning)
-        folder = _built(rebuild, sound, recipe)
-        decision, renewal = _judged(run, rebuild, present, folder, path)
-        decision = _without_loss(decision, [one.outcome for one in read])
+        folder = _built(rebuild, sound)
+        # What is served by now: building takes long, and micro-batches and people go on.
+        present = _present(run)
+        decision, recipe = _judged(run, rebuild, present, folder, path)
+        decision = _without_loss(decision, lost, len(read))
         if accept and not decision.promoted:
             decision = replace(decision, promoted=True, reason=f"Accepted ({accept}), though: {decision.reason}")
-        name = _name(rebuild, folder, path) + (" accepted" if accept else "")
-        with run.engine.begin() as connection:
-            champion = f"generation {present.number}"
-            decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.RENEWAL)
-        rebuild.remember(
-            _Candidate(
-                folder=str(folder.relative_to(rebuild.index_dir)),
-                held=dict(one.outcome.landing for one in sound),
-                refusal_threshold=renewal.threshold if renewal else recipe.refusal_threshold,
-                tuning=dict(renewal.calibration.tuning() if renewal else recipe.tuning),
-                promoted=decision.promoted,
-                accepted=bool(accept),
-            )
+        candidate = _Candidate(
+            folder=str(folder.relative_to(rebuild.index_dir)),
+            held=dict(one.outcome.landing for one in sound),
+            lost=dict(outcome.landing for outcome in lost),
+            profile=_Profile.of(recipe),
+            beside=_Profile.of(present),
+            champion=present.number,
+            promoted=decision.promoted,
         )
+        with run.engine.begin() as connection:
+            name, champion = _name(rebuild, candidate, decision), f"generation {present.number}"
+            decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.RENEWAL)
+        rebuild.remember(candidate)
     log.info("%s: %s", "promoted" if decision.promoted else "not promoted", decision.reason)
     return {"promoted": decision.promoted, "reason": decision.reason, "documents": len(sound)}
 
@@ -243,10 +267,12 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
 def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
     """Publish the candidate that was promoted, with what was indexed since it was built and without what is gone.
 
-    Micro-batches wait only while the few documents are read that came during this very step.
+    Micro-batches and deletions wait while the base's files are hashed, and while those documents are read that came
+    during this very step.
 
     Raises:
         InvalidInputError: nothing was promoted, or what came since cannot be read with what the settings name.
+        NotReadyError: it was measured beside something else than what is served now.
         IntegrityError: a file of the candidate is missing or altered.
     """
     run = Run.begin(settings)
@@ -256,27 +282,40 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
         if candidate is None or not candidate.promoted:
             raise InvalidInputError("No rebuilt index was promoted, so there is none to publish.")
         rebuild.begin()
-        rebuild.read_rest(rebuild.read())
-        with single_writer(run.engine, INDEX_LOCK):
-            before = _present(run)
-            manifest = _publish(rebuild, candidate)
+        for tries_left in reversed(range(_MOST_TRIES)):
+            known = rebuild.read_rest(rebuild.read())
+            with single_writer(run.engine, INDEX_LOCK):
+                came = [document for document in rebuild.indexed() if document.landing not in known]
+                if len(came) > _FEW and tries_left:
+                    continue  # read them while micro-batches go on
+                before = _present(run)
+                # A run that was killed between publishing and this.
+                done = any(
+                    r.origin == REBUILD and r.number > candidate.champion for r in publishing.records(run.engine)
+                )
+                manifest = before if done else _publish(rebuild, candidate, rebuild.read_rest(known), before)
+                break
         rebuild.end()
     return receipt_of(manifest, before)
 
 
-def _publish(rebuild: _Rebuild, candidate: _Candidate) -> Manifest:
-    run, known = rebuild.run, rebuild.read_rest(rebuild.read())
+def _publish(rebuild: _Rebuild, candidate: _Candidate, known: dict[Landing, _Read], before: Manifest) -> Manifest:
+    run = rebuild.run
+    if _Profile.of(before) != candidate.beside:
+        raise NotReadyError("Other weights, or another embedder, were published since it was measured: judge it again.")
     landings = {document.landing for document in rebuild.indexed()}
     kept = {landing[0] for landing in candidate.held.items() if landing in landings}
-    later = [known[landing] for landing in landings if landing[0] not in kept]
-    if lost := [one.outcome for one in later if one.outcome.error is not None and not candidate.accepted]:
+    accepted = set(candidate.lost.items())
+    later = [known[landing] for landing in landings if landing[0] not in kept and landing not in accepted]
+    if lost := [one.outcome for one in later if one.outcome.error is not None]:
         raise InvalidInputError(
             f"{_told(lost)} came since and cannot be read anew. Mend or delete them, or accept that."
         )
-    fresh = list(rebuild.rows([one for one in later if one.outcome.error is None]))
+    fresh = list(rebuild.rows(later))
     rows = Rows.together(fresh) if fresh else None
     base = building.adopt(run.index_dir, rebuild.index_dir / candidate.folder)
-    recipe = replace(Recipe.of(base), refusal_threshold=candidate.refusal_threshold, tuning=candidate.tuning)
+    wanted = candidate.profile
+    recipe = replace(Recipe.of(base), refusal_threshold=wanted.refusal_threshold, tuning=wanted.tuning)
 
     def build(number: int, indexed: set[str]) -> Path:
         alive = Alive.of(run.index_dir, base, indexed & kept)
@@ -296,40 +335,47 @@ def _present(run: Run) -> Manifest:
     return present
 
 
-def _built(rebuild: _Rebuild, sound: Sequence[_Read], recipe: Recipe) -> Path:
+def _built(rebuild: _Rebuild, sound: Sequence[_Read]) -> Path:
     batches = rebuild.rows(sound)
     first = next(batches, None)
     if first is None:
         raise NotReadyError("No document that was read anew has text.")
     number = generations.next_number(rebuild.run.engine)
+    # How it is searched is decided later.
+    recipe = Recipe.of_making(rebuild.making, rebuild.run.settings.refusal_threshold, {})
     return building.build_from(rebuild.index_dir, number, chain([first], batches), first.vectors.shape[1], recipe)
 
 
-def _judged(
-    run: Run, rebuild: _Rebuild, present: Manifest, folder: Path, path: Path | None
-) -> tuple[Decision, Renewal | None]:
-    """By a golden set; the second is None where nothing could be measured."""
-    chosen = golden.load(path or run.settings.golden_dir / evaluation.SAMPLE)
+def _judged(run: Run, rebuild: _Rebuild, present: Manifest, folder: Path, path: Path | None) -> tuple[Decision, Recipe]:
+    """By a golden set; and what the candidate is to be served with."""
+    making, settings = rebuild.making, run.settings
+    chosen = golden.load(path or settings.golden_dir / evaluation.SAMPLE)
     if chosen.passages is not None:
         raise InvalidInputError(f"The golden set {chosen.name} brings passages of its own; one about yours is needed.")
-    published = generations.current(run.engine, run.index_dir)
-    assert published is not None
+    fits = _network(present.embedder_version) != making.model.weights_sha256[:12]
+    # Weights in use belong to the embedder in use.
+    recipe = (
+        Recipe.of_making(making, settings.refusal_threshold, {})
+        if fits
+        else Recipe.of_making(making, present.refusal_threshold, present.tuning)
+    )
     try:
-        before = _bench(run, published, Making.of(present))
+        before = _bench(run, generation_folder(run.index_dir, present.number), Making.of(present))
         known = evaluation.about_what_is_there(chosen, before)
-        after = _bench(run, folder, rebuild.making)
-        fits = _weights(present.embedder_version) != rebuild.making.model.weights_sha256[:12]
+        after = _bench(run, folder, making)
         if fits:
             evaluation.must_part(known)
     except (ConfigurationError, evaluation.NothingToMeasureError) as error:
-        return Decision(False, f"It could not be measured beside what is served: {error}", 0.0, 0.0, 0), None
-    renewal = trial.renewal(before, after, known.cases, fits, run.settings.least_answered_share)
-    about = {"golden": chosen.name, "embedder": rebuild.making.model.version, "trial": "rebuilt"}
+        return Decision(False, f"It could not be measured beside what is served: {error}", 0.0, 0.0, 0), recipe
+    found = trial.renewal(before, after, known.cases, fits, settings.least_answered_share)
+    if fits:
+        recipe = Recipe.of_making(making, found.threshold, found.calibration.tuning())
+    about = {"golden": chosen.name, "embedder": making.model.version, "trial": "rebuilt"}
     about["answer_model"] = after.answerer.model.name
     scorer = after.retriever.scorer
     about["reranker"] = scorer.version if scorer else reranker.NONE
-    evaluation.logged(run, chosen, renewal.after, about, renewal.threshold, renewal.fitted)
-    return renewal.decision, renewal
+    evaluation.logged(run, chosen, found.after, about, found.threshold, found.fitted)
+    return found.decision, recipe
 
 
 def _bench(run: Run, folder: Path, making: Making) -> Bench:
@@ -339,16 +385,15 @@ def _bench(run: Run, folder: Path, making: Making) -> Bench:
     return Bench.of(retriever, Answerer(models.extractive()), document_name)
 
 
-def _weights(embedder_version: str) -> str:
+def _network(embedder_version: str) -> str:
     """First 12 digits of the hash of the weights: with the same ones, cosines have the same scale."""
     return embedder_version.rpartition("@")[2].partition("/")[0]
 
 
-def _without_loss(decision: Decision, read: Sequence[Outcome]) -> Decision:
-    failed = [outcome for outcome in read if outcome.error is not None]
+def _without_loss(decision: Decision, failed: Sequence[Outcome], read: int) -> Decision:
     if not failed or not decision.promoted:
         return decision
-    reason = f"Of {len(read)} documents that are answered from now, {_told(failed)} cannot be read anew."
+    reason = f"Of {read} documents that are answered from now, {_told(failed)} cannot be read anew."
     return replace(decision, promoted=False, reason=f"{reason} Mend or delete them, or accept that.")
 
 
@@ -358,10 +403,10 @@ def _told(failed: Sequence[Outcome]) -> str:
     return f"{len(failed)} ({named}{more})"
 
 
-def _name(rebuild: _Rebuild, folder: Path, path: Path | None) -> str:
-    """The same candidate on the same questions has the same name, so that its decision stands."""
-    base = read_manifest(folder).base
+def _name(rebuild: _Rebuild, candidate: _Candidate, decision: Decision) -> str:
+    """A step that is repeated with the same outcome gives the same name, so that it adds no row."""
+    base = read_manifest(rebuild.index_dir / candidate.folder).base
     assert base is not None
-    questions = (path or rebuild.run.settings.golden_dir / evaluation.SAMPLE).read_bytes()
-    asked = hashlib.sha256(json.dumps([base.id, hashlib.sha256(questions).hexdigest()]).encode()).hexdigest()[:12]
-    return f"{rebuild.making.model.version} {rebuild.making.chunker} {asked}"
+    what = json.dumps([base.id, candidate.model_dump(), asdict(decision)], sort_keys=True)
+    digest = hashlib.sha256(what.encode()).hexdigest()[:12]
+    return f"{rebuild.making.model.version} {rebuild.making.chunker} {digest}"

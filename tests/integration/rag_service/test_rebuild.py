@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from cuvee.errors import InvalidInputError, NotReadyError
 from cuvee.objects import ObjectStore
 from cuvee.settings import Settings
 from rag_service import pipeline
+from rag_service.documents.batches import NOTHING_NEW
+from rag_service.index.building import Recipe
+from rag_service.index.calibration import Calibration
 from rag_service.index.manifest import Manifest
 from rag_service.pipeline import rebuild
+from rag_service.pipeline.run import Run
 from tests.integration.rag_service.test_pipeline import drop, found, published, ready, rows, run_all
 from tests.integration.rag_service.test_pipeline_index import age_files, delete
 
@@ -129,7 +134,7 @@ def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
 
     # A batch that was on its way was made for what is not served any more; it is read again.
     assert pipeline.publish_generation(embedded, wider)["published"] is False
-    assert pipeline.embed_chunks(prepared, wider)["batch_id"] is None
+    assert pipeline.embed_chunks(prepared, wider)["batch_id"] == NOTHING_NEW
     assert rows(engine)["later.txt"].state == "landed"
     assert run_all(wider)["documents"] == 6
     assert (manifest(engine, wider).chunker, rows(engine)["later.txt"].state) == (WIDER, "indexed")
@@ -144,6 +149,9 @@ def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
     assert (back["documents"], back["waiting"]) == (4, 2)
     assert manifest(engine, wider).chunker == before.chunker
     assert {uri for uri, row in rows(engine).items() if row.state == "landed"} == {"Mosel.txt", "later.txt"}
+    again = pipeline.serve_again(before.number, wider)
+    assert rows(engine)["Mosel.txt"].state == "landed"
+    assert again["documents"] == 2
 
 
 def test_only_somebody_can_decide_for_what_is_not_proven(
@@ -187,8 +195,20 @@ def test_only_somebody_can_decide_for_what_is_not_proven(
     assert [promoted for promoted, _ in recorded] == [False, False, True]
     assert recorded[2].reason.startswith("Accepted (the huge vat was sold), though: ")
 
+    back = pipeline.serve_again(served, indexed)
+    assert (back["documents"], rows(engine)["huge.txt"].state) == (7, "indexed")
+
     # Nobody accepted that what comes after the decision is lost.
+    delete(engine, "huge.txt")
+    run_all(indexed)
     rebuild.read_anew(settings=stricter)
+    assert rebuild.judge(settings=stricter)["promoted"]
+    run = Run.begin(stricter)
+    weights = Calibration().tuning()
+    tuned = replace(Recipe.of(manifest(engine, indexed)), refusal_threshold=0.31, tuning=weights)
+    rebuild.evaluation._publish_tuned(run, manifest(engine, indexed), tuned)
+    with pytest.raises(NotReadyError, match="judge it again"):
+        rebuild.publish_anew(stricter)
     assert rebuild.judge(settings=stricter)["promoted"]
     drop(indexed, "late.txt", "The late vat is called Clara. " + FILLING * 30)
     run_all(indexed)
@@ -218,6 +238,7 @@ CHILD = """
 import os, signal, sys
 from rag_service.documents import ledger
 from rag_service.pipeline import rebuild
+from rag_service.pipeline.run import Run
 
 def dies(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -242,3 +243,15 @@ def test_a_generation_is_never_asked_by_another_embedder_than_its_own(publish, t
 
     with pytest.raises(NotReadyError, match="made with the embedder length@2, and length@1 is what was loaded"):
         served.retriever()
+
+
+def test_an_empty_generation_is_served_whatever_it_was_made_with(
+    publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "Generation", SimpleNamespace(load=lambda folder: OneChunk(empty)))
+    empty = manifest(1, "other@1").model_copy(update={"documents": 0, "chunks": 0})
+    served = ServedIndex(None, tmp_path, lambda _: LengthEncoder())  # type: ignore[arg-type]
+    publish(empty)
+    served.refresh()
+
+    assert (served.problem, number(served)) == (None, 1)
