@@ -12,7 +12,7 @@ from cuvee.database import documents
 from cuvee.settings import Settings
 from rag_service import pipeline
 from rag_service.documents.readers import ReadLimits
-from rag_service.pipeline import documents as steps
+from rag_service.pipeline import reading as steps
 
 pytestmark = pytest.mark.integration
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import Result
 from typer.testing import CliRunner
 
 from cuvee.cli import app
@@ -90,13 +91,32 @@ def manifest(engine: sa.Engine, settings: Settings) -> Manifest:
     return published(engine, settings).manifest
 
 
+def dies(_: object) -> None:
+    raise OSError("the power fails")
+
+
+def rebuilt(*options: str) -> Result:
+    return CliRunner().invoke(app, ["index", "rebuild", *options])
+
+
 def uris(engine: sa.Engine, settings: Settings) -> set[str]:
     generation = published(engine, settings)
     return {generation.chunk(int(row)).uri for row in generation.select(None).rows}
 
 
+CHILD = """
+import os, signal
+from rag_service.documents import ledger
+from rag_service.pipeline import rebuild
+
+real = ledger.mark_reread
+ledger.mark_reread = lambda *given: (real(*given), os.kill(os.getpid(), signal.SIGKILL))
+rebuild.publish_anew()
+"""
+
+
 def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
-    engine: sa.Engine, wider: Settings, logged: list[dict[str, str]]
+    engine: sa.Engine, wider: Settings, logged: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = manifest(engine, wider)
     assert (before.documents, before.chunks) == (5, 10)
@@ -120,10 +140,19 @@ def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
     assert logged[0]["trial"] == "rebuilt"
     assert (meanwhile["documents"], manifest(engine, wider).chunker) == (5, before.chunker)
 
+    killed = subprocess.run([sys.executable, "-c", CHILD], env={**os.environ}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert manifest(engine, wider).number == meanwhile["generation"]
+    with monkeypatch.context() as dying, pytest.raises(OSError, match="power"):
+        dying.setattr(rebuild._Rebuild, "end", dies)
+        rebuild.publish_anew(wider)
+    first = manifest(engine, wider).number
     receipt = rebuild.publish_anew(wider)
 
+    assert receipt["generation"] == first
     now = manifest(engine, wider)
-    assert (receipt["new_base"], now.chunker, now.documents, now.chunks) == (True, WIDER, 5, 5)
+    assert (now.chunker, now.documents, now.chunks) == (WIDER, 5, 5)
+    assert now.base != before.base
     assert uris(engine, wider) == {"Nahe.txt", "Mosel.txt", "Saale.txt", "Douro.txt", "late.txt"}
     assert "The press of Nahe is gone." in found(engine, wider, "What of the press of Nahe?")[0]
     live = rows(engine)
@@ -171,22 +200,22 @@ def test_only_somebody_can_decide_for_what_is_not_proven(
     failed = [rebuild.read_anew(settings=chosen)["failed"] for chosen in (much_too_strict, stricter, stricter)]
     not_measured = rebuild.judge(settings=stricter)
     golden.write_text(questions)
-    losing = rebuild.judge(settings=stricter)
+    losing = rebuilt()
 
     assert failed == [2, 1, 1]
     assert not not_measured["promoted"]
     assert "could not be measured beside what is served: None of the documents" in not_measured["reason"]
-    assert not losing["promoted"]
-    assert losing["reason"].startswith("Of 7 documents that are answered from now, 1 (")
-    assert "CUVEE_MAX_DOCUMENT_BYTES" in losing["reason"]
+    assert losing.exit_code == 1
+    said = " ".join(losing.output.split())
+    assert "Not served: Of 7 documents that are answered from now, 1 (" in said
+    assert "CUVEE_MAX_DOCUMENT_BYTES" in said
     with pytest.raises(InvalidInputError, match="No rebuilt index was promoted"):
         rebuild.publish_anew(stricter)
     assert manifest(engine, indexed).number == served
 
-    accepted = rebuild.judge("the huge vat was sold", settings=stricter)
-    rebuild.publish_anew(stricter)
+    accepted = rebuilt("--accept", "the huge vat was sold")
 
-    assert accepted["promoted"]
+    assert accepted.exit_code == 0, accepted.output
     assert manifest(engine, indexed).documents == 6
     assert (rows(engine)["huge.txt"].state, rows(engine)["huge.txt"].in_index) == ("failed", False)
     assert rows(engine)["big.txt"].state == "indexed"
@@ -232,45 +261,3 @@ def test_housekeeping_takes_away_what_nobody_goes_on_with(engine: sa.Engine, rea
 
     assert pipeline.reclaim_index(ready)["batches"] == 2
     assert [folder.exists() for folder in (*left, *at_work)] == [False, False, True, True]
-
-
-CHILD = """
-import os, signal, sys
-from rag_service.documents import ledger
-from rag_service.pipeline import rebuild
-from rag_service.pipeline.run import Run
-
-def dies(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-owner, name, after = {
-    "uncommitted": (ledger, "mark_reread", True),
-    "published": (rebuild._Rebuild, "end", False),
-}[sys.argv[1]]
-real = getattr(owner, name)
-setattr(owner, name, lambda *given: dies(real(*given) if after else None))
-rebuild.evaluation.logged = lambda *_: None
-rebuild.read_anew()
-rebuild.judge()
-rebuild.publish_anew()
-"""
-
-
-def test_a_rebuild_killed_anywhere_goes_on_where_it_was(
-    engine: sa.Engine, wider: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = manifest(engine, wider).number
-    reached = []
-    for moment in ("uncommitted", "published"):
-        killed = subprocess.run([sys.executable, "-c", CHILD, moment], env={**os.environ}, capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-        reached.append(manifest(engine, wider).number - first)
-    monkeypatch.setattr(rebuild.reading, "prepare", lambda *_: pytest.fail("it was read before"))
-    done = CliRunner().invoke(app, ["index", "rebuild"])
-
-    assert done.exit_code == 0, done.output
-    assert reached == [0, 1]
-    now = manifest(engine, wider)
-    assert (now.chunker, now.documents, now.chunks) == (WIDER, 5, 5)
-    assert {row.state for row in rows(engine).values()} == {"indexed"}
-    assert not [*wider.batches_dir.glob("rebuild/*"), *wider.index_dir.glob("rebuild/*")]
