@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cuvee.database import single_writer
-from cuvee.errors import InvalidInputError, NotReadyError
+from cuvee.errors import IntegrityError, InvalidInputError, NotFoundError, NotReadyError
 from cuvee.serving import wait_until_serves
 from cuvee.settings import Settings
 from rag_service.documents import ledger, membership
@@ -204,10 +204,19 @@ def _cut_from_another_text(run: Run, older: Manifest) -> set[str]:
     of, text = "", ""
     for document_id, start, end, passage in Alive.of(run.index_dir, older, kept).passages():
         if document_id != of:
-            of, text = document_id, run.objects.read(kept[document_id]).decode()
+            of, text = document_id, _kept_text(run, kept[document_id])
         if text[start:end] != passage:
             found.add(document_id)
     return found
+
+
+def _kept_text(run: Run, sha256: str) -> str:
+    """Empty where it is lost: going back is no time to stop for that, and reading the document again mends it."""
+    try:
+        return run.objects.read(sha256).decode()
+    except (NotFoundError, IntegrityError) as error:
+        log.warning("a document is indexed again, as its text cannot be had: %s", error)
+        return ""
 
 
 def go_back(settings: Settings | None = None) -> dict[str, Any]:

@@ -305,13 +305,13 @@ def _publish(rebuild: _Rebuild, candidate: _Candidate, known: dict[Landing, _Rea
         raise NotReadyError("Other weights, or another embedder, were published since it was measured: judge it again.")
     landings = {document.landing for document in rebuild.indexed()}
     kept = {landing[0] for landing in candidate.held.items() if landing in landings}
-    accepted = set(candidate.lost.items())
-    later = [known[landing] for landing in landings if landing[0] not in kept and landing not in accepted]
-    if lost := [one.outcome for one in later if one.outcome.error is not None]:
+    later = [known[landing] for landing in landings if landing[0] not in kept]
+    failed = [one.outcome for one in later if one.outcome.error is not None]
+    if lost := [outcome for outcome in failed if outcome.landing not in candidate.lost.items()]:
         raise InvalidInputError(
-            f"{_told(lost)} came since and cannot be read anew. Mend or delete them, or accept that."
+            f"{_told(lost)} came since and cannot be read anew. Mend or delete them, or judge again."
         )
-    fresh = list(rebuild.rows(later))
+    fresh = list(rebuild.rows([one for one in later if one.outcome.error is None]))
     rows = Rows.together(fresh) if fresh else None
     base = building.adopt(run.index_dir, rebuild.index_dir / candidate.folder)
     wanted = candidate.profile

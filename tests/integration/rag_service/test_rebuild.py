@@ -162,14 +162,19 @@ def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
         read_otherwise = documents.c.uri == "Mosel.txt"
         text_now = store.read(connection.execute(sa.select(documents.c.text_sha256).where(read_otherwise)).scalar_one())
         other = store.put(BytesIO(b"Mosel\n\n" + text_now)).sha256
+        connection.execute(sa.update(documents).where(documents.c.uri == "Saale.txt").values(text_sha256="0" * 64))
         connection.execute(sa.update(documents).where(read_otherwise).values(text_sha256=other))
     back = pipeline.serve_again(meanwhile["generation"], wider)
-    assert (back["documents"], back["waiting"]) == (4, 2)
+    assert (back["documents"], back["waiting"]) == (3, 3)
     assert manifest(engine, wider).chunker == before.chunker
-    assert {uri for uri, row in rows(engine).items() if row.state == "landed"} == {"Mosel.txt", "later.txt"}
+    assert {uri for uri, row in rows(engine).items() if row.state == "landed"} == {
+        "Mosel.txt",
+        "Saale.txt",
+        "later.txt",
+    }
     again = pipeline.serve_again(before.number, wider)
     assert rows(engine)["Mosel.txt"].state == "landed"
-    assert again["documents"] == 2
+    assert again["documents"] == 1
 
 
 def test_where_nothing_is_indexed_there_is_nothing_to_index_anew(engine: sa.Engine, ready: Settings) -> None:

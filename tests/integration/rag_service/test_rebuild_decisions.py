@@ -74,6 +74,13 @@ def test_only_somebody_can_decide_for_what_is_not_proven(
     back = pipeline.serve_again(served, indexed)
     assert (back["documents"], rows(engine)["huge.txt"].state) == (7, "indexed")
 
+    # What was accepted as lost and could be read after all is not lost.
+    rebuild.read_anew(settings=stricter)
+    assert rebuild.judge("it may go", settings=stricter)["promoted"]
+    assert rebuild.read_anew(settings=indexed)["failed"] == 0
+    rebuild.publish_anew(stricter)
+    assert (manifest(engine, indexed).documents, rows(engine)["huge.txt"].state) == (7, "indexed")
+
     # Nobody accepted that what comes after the decision is lost.
     delete(engine, "huge.txt")
     run_all(indexed)
