@@ -7,18 +7,13 @@ Three steps, each of which can be killed at any line and run again: `read_anew` 
 import hashlib
 import json
 import logging
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import sqlalchemy as sa
-from pydantic import BaseModel, ValidationError
 
 from cuvee import promotion
 from cuvee.database import single_writer
@@ -28,8 +23,7 @@ from cuvee.settings import Settings
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
 from rag_service.documents import ledger, membership
-from rag_service.documents.batches import Batch, batch_id
-from rag_service.documents.ledger import Landed, Outcome
+from rag_service.documents.ledger import Outcome
 from rag_service.evaluation import golden, trial
 from rag_service.evaluation.measuring import Bench, document_name
 from rag_service.index import building, publishing, reranker
@@ -43,160 +37,19 @@ from rag_service.index.manifest import Manifest, generation_folder, read_manifes
 from rag_service.index.recency import Recency
 from rag_service.index.rows import Rows
 from rag_service.index.search import CachingEncoder, Retriever
-from rag_service.pipeline import evaluation, reading
-from rag_service.pipeline.index import REBUILD, in_shares, publish_built, receipt_of
+from rag_service.pipeline import evaluation
+from rag_service.pipeline.index import REBUILD, publish_built, receipt_of
+from rag_service.pipeline.rebuild_files import Candidate, Landing, Profile, Rebuild, Reread, Tell
 from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
 
 ARTEFACT = "index-making"
 _LOCK = "index-rebuild"
-_CANDIDATE = "candidate.json"
 _MOST_NAMED = 5
 _MOST_TRIES = 5
 _FEW = 20
 """Documents that are read while micro-batches wait, if there are no more: a few seconds."""
-
-Landing = tuple[str, str]
-Tell = Callable[[int, int], None]
-"""Told how many documents were read anew, of how many."""
-
-
-class _Profile(BaseModel, frozen=True):
-    """How a generation is made and searched."""
-
-    embedder_version: str
-    chunker: str
-    refusal_threshold: float
-    tuning: dict[str, float]
-
-    @classmethod
-    def of(cls, made: Manifest | Recipe) -> "_Profile":
-        return cls(
-            embedder_version=made.embedder_version,
-            chunker=made.chunker,
-            refusal_threshold=made.refusal_threshold,
-            tuning=dict(made.tuning),
-        )
-
-
-class _Candidate(BaseModel, frozen=True):
-    """A generation that was built aside, and what became of it."""
-
-    folder: str
-    held: dict[str, str]
-    """When each of its documents landed."""
-    lost: dict[str, str]
-    """The same of those that cannot be read anew."""
-    profile: _Profile
-    beside: _Profile
-    """Of the generation that it was measured beside."""
-    champion: int
-    """Number of that generation."""
-    promoted: bool
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What reading a document anew gave, and the files that it is in."""
-
-    outcome: Outcome
-    part: Batch
-
-
-@dataclass(frozen=True)
-class _Rebuild:
-    """One rebuild's files: what was read in `batches/rebuild/<id>`, the candidate in `index/rebuild/<id>`."""
-
-    run: Run
-    making: Making
-    id: str
-
-    @classmethod
-    def of(cls, run: Run) -> "_Rebuild":
-        making = run.wanted
-        return cls(run, making, hashlib.sha256("\0".join(making.versions).encode()).hexdigest()[:32])
-
-    @property
-    def read_dir(self) -> Path:
-        return self.run.settings.batches_dir / "rebuild" / self.id
-
-    @property
-    def index_dir(self) -> Path:
-        return self.run.index_dir / "rebuild" / self.id
-
-    def begin(self) -> None:
-        """Say that it is worked at: housekeeping removes what nobody has touched for a soak."""
-        for folder in (self.read_dir, self.index_dir):
-            folder.mkdir(parents=True, exist_ok=True)
-            os.utime(folder)
-
-    def end(self) -> None:
-        for folder in (self.index_dir, self.read_dir):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def indexed(self) -> list[Landed]:
-        """What answers are given from now."""
-        with self.run.engine.connect() as connection:
-            return ledger.indexed(connection)
-
-    def read(self) -> dict[Landing, _Read]:
-        """What was read anew so far; of what was read again, the last."""
-        parts = [Batch(folder.name, folder) for folder in self.read_dir.iterdir()]
-        whole = sorted((p for p in parts if p.embedded.is_dir()), key=lambda p: p.folder.stat().st_mtime_ns)
-        return {outcome.landing: _Read(outcome, part) for part in whole for outcome in part.outcomes()}
-
-    def read_sound(self) -> dict[Landing, _Read]:
-        """The same without what could not be read, so that it is tried again."""
-        known = self.read()
-        sound = {landing: one for landing, one in known.items() if one.outcome.error is None}
-        # A part of nothing else would be found and taken for done.
-        for part in {one.part for one in known.values()} - {one.part for one in sound.values()}:
-            shutil.rmtree(part.folder)
-        return sound
-
-    def read_rest(self, known: dict[Landing, _Read], tell: Tell | None = None) -> dict[Landing, _Read]:
-        """Read and embed what is not `known`, also what is indexed meanwhile; both."""
-        while True:
-            indexed = self.indexed()
-            rest = [document for document in indexed if document.landing not in known]
-            if tell:
-                tell(len(indexed) - len(rest), len(indexed))
-            if not rest:
-                return known
-            log.info("read anew: %d of %d documents", len(indexed) - len(rest), len(indexed))
-            part = self._read_part(rest[: self.run.settings.batch_documents])
-            known = known | {outcome.landing: _Read(outcome, part) for outcome in part.outcomes()}
-
-    def _read_part(self, documents: Sequence[Landed]) -> Batch:
-        name = batch_id([document.landing for document in documents], self.making.versions)
-        part = Batch(name, self.read_dir / name)
-        part.write(part.prepared, lambda folder: reading.prepare(self.run, self.making, documents, folder))
-        chunks = sum(outcome.chunks or 0 for outcome in part.outcomes())
-        part.write(part.embedded, lambda folder: reading.embed(self.run, self.making, part.prepared, chunks, folder))
-        return part
-
-    def rows(self, read: Sequence[_Read]) -> Iterator[Rows]:
-        """The rows of these documents, by document id, of few documents at a time."""
-        parts = {one.outcome.landing: one.part for one in read}
-        for share in in_shares(sorted((one.outcome for one in read), key=lambda outcome: outcome.document_id)):
-            ids: dict[Batch, set[str]] = {}
-            for outcome in share:
-                ids.setdefault(parts[outcome.landing], set()).add(outcome.document_id)
-            tables: list[pa.Table] = [part.chunks(documents) for part, documents in ids.items()]
-            if any(table.num_rows for table in tables):
-                yield Rows.together([Rows.of_batch(table) for table in tables if table.num_rows])
-
-    def candidate(self) -> _Candidate | None:
-        try:
-            return _Candidate.model_validate_json((self.index_dir / _CANDIDATE).read_bytes())
-        except (OSError, ValidationError):
-            return None
-
-    def remember(self, candidate: _Candidate) -> None:
-        aside = self.index_dir / f".{_CANDIDATE}-{uuid.uuid4().hex}"
-        aside.write_text(candidate.model_dump_json() + "\n")
-        aside.rename(self.index_dir / _CANDIDATE)
 
 
 def read_anew(tell: Tell | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -208,7 +61,7 @@ def read_anew(tell: Tell | None = None, settings: Settings | None = None) -> dic
     """
     run = Run.begin(settings)
     _present(run)
-    rebuild = _Rebuild.of(run)
+    rebuild = Rebuild.of(run)
     with single_writer(run.engine, _LOCK):
         rebuild.begin()
         known = rebuild.read_rest(rebuild.read_sound(), tell)
@@ -231,7 +84,7 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
     """
     run = Run.begin(settings)
     _present(run)
-    rebuild = _Rebuild.of(run)
+    rebuild = Rebuild.of(run)
     with single_writer(run.engine, _LOCK):
         rebuild.begin()
         known, indexed = rebuild.read(), rebuild.indexed()
@@ -247,12 +100,12 @@ def judge(accept: str | None = None, path: Path | None = None, settings: Setting
         decision = _without_loss(decision, lost, len(read))
         if accept and not decision.promoted:
             decision = replace(decision, promoted=True, reason=f"Accepted ({accept}), though: {decision.reason}")
-        candidate = _Candidate(
+        candidate = Candidate(
             folder=str(folder.relative_to(rebuild.index_dir)),
             held=dict(one.outcome.landing for one in sound),
             lost=dict(outcome.landing for outcome in lost),
-            profile=_Profile.of(recipe),
-            beside=_Profile.of(present),
+            profile=Profile.of(recipe),
+            beside=Profile.of(present),
             champion=present.number,
             promoted=decision.promoted,
         )
@@ -276,7 +129,7 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
         IntegrityError: a file of the candidate is missing or altered.
     """
     run = Run.begin(settings)
-    rebuild = _Rebuild.of(run)
+    rebuild = Rebuild.of(run)
     with single_writer(run.engine, _LOCK):
         candidate = rebuild.candidate()
         if candidate is None or not candidate.promoted:
@@ -299,9 +152,9 @@ def publish_anew(settings: Settings | None = None) -> dict[str, Any]:
     return receipt_of(manifest, before)
 
 
-def _publish(rebuild: _Rebuild, candidate: _Candidate, known: dict[Landing, _Read], before: Manifest) -> Manifest:
+def _publish(rebuild: Rebuild, candidate: Candidate, known: dict[Landing, Reread], before: Manifest) -> Manifest:
     run = rebuild.run
-    if _Profile.of(before) != candidate.beside:
+    if Profile.of(before) != candidate.beside:
         raise NotReadyError("Other weights, or another embedder, were published since it was measured: judge it again.")
     landings = {document.landing for document in rebuild.indexed()}
     kept = {landing[0] for landing in candidate.held.items() if landing in landings}
@@ -335,7 +188,7 @@ def _present(run: Run) -> Manifest:
     return present
 
 
-def _built(rebuild: _Rebuild, sound: Sequence[_Read]) -> Path:
+def _built(rebuild: Rebuild, sound: Sequence[Reread]) -> Path:
     batches = rebuild.rows(sound)
     first = next(batches, None)
     if first is None:
@@ -346,7 +199,7 @@ def _built(rebuild: _Rebuild, sound: Sequence[_Read]) -> Path:
     return building.build_from(rebuild.index_dir, number, chain([first], batches), first.vectors.shape[1], recipe)
 
 
-def _judged(run: Run, rebuild: _Rebuild, present: Manifest, folder: Path, path: Path | None) -> tuple[Decision, Recipe]:
+def _judged(run: Run, rebuild: Rebuild, present: Manifest, folder: Path, path: Path | None) -> tuple[Decision, Recipe]:
     """By a golden set; and what the candidate is to be served with."""
     making, settings = rebuild.making, run.settings
     chosen = golden.load(path or settings.golden_dir / evaluation.SAMPLE)
@@ -403,7 +256,7 @@ def _told(failed: Sequence[Outcome]) -> str:
     return f"{len(failed)} ({named}{more})"
 
 
-def _name(rebuild: _Rebuild, candidate: _Candidate, decision: Decision) -> str:
+def _name(rebuild: Rebuild, candidate: Candidate, decision: Decision) -> str:
     """A step that is repeated with the same outcome gives the same name, so that it adds no row."""
     base = read_manifest(rebuild.index_dir / candidate.folder).base
     assert base is not None

@@ -133,7 +133,7 @@ def test_everything_is_indexed_anew_beside_what_is_served_and_kept_up(
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert manifest(engine, wider).number == meanwhile["generation"]
     with monkeypatch.context() as dying, pytest.raises(OSError, match="power"):
-        dying.setattr(rebuild._Rebuild, "end", dies)
+        dying.setattr(rebuild.Rebuild, "end", dies)
         rebuild.publish_anew(wider)
     first = manifest(engine, wider).number
     receipt = rebuild.publish_anew(wider)
