@@ -260,6 +260,27 @@ def test_a_row_that_came_while_others_were_written_does_not_wait_anew(
     assert [line[0] for line in database.lines] == ids
 
 
+@pytest.mark.parametrize(("requests", "most_pauses"), [(9, 0), (1_000, 100), (20_000, 101)])
+def test_the_more_waits_the_less_the_writer_pauses(
+    requests: int, most_pauses: int, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With one pause for every ten requests, more came in the meantime than was written, until the queue was full.
+    pauses: list[float] = []
+    monkeypatch.setattr(recording, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    recorder = started(flush_seconds=60.0, most_rows=requests)
+
+    async def many() -> list[str]:
+        ids = [own for _ in range(requests) for own in await answer(recorder)]
+        await recorder.flush()
+        return ids
+
+    ids = asyncio.run(many())
+    paused = len(pauses)
+    recorder.stop()
+    assert [line[0] for line in database.lines] == ids
+    assert min(1, most_pauses) <= paused <= most_pauses
+
+
 def test_what_a_stop_cannot_write_is_said_in_the_log(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     database.down = True
     recorder = started()
