@@ -26,7 +26,7 @@ def evaluate(
     tune: Annotated[
         bool,
         typer.Option(
-            "--tune", help="Fit weights and threshold to half of it; serve them if the other half proves them better."
+            "--tune", help="Fit weights and threshold to it; serve them if questions not fitted to prove them better."
         ),
     ] = False,
 ) -> None:

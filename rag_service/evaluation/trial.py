@@ -1,4 +1,4 @@
-"""Weights and threshold on trial: found on one half of a golden set, judged on the other against those in use."""
+"""On trial beside what is served: other weights, another index; judged by questions that weights were not fitted to."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from cuvee.promotion import Decision, Policy
 from rag_service.evaluation import metrics, threshold
 from rag_service.evaluation.golden import NO_GROUP, Case
 from rag_service.evaluation.measuring import Bench, Measured
-from rag_service.evaluation.threshold import OperatingPoint
 from rag_service.evaluation.tuning import tune
 from rag_service.index.calibration import Calibration
 
@@ -23,19 +22,16 @@ RENEWAL = Policy(margin=-0.02)
 
 @dataclass(frozen=True)
 class Trial:
-    """Outcome of tuning."""
+    """Outcome of a trial of what would be served beside what is."""
 
     calibration: Calibration
-    """What was fitted, served only if it was promoted; so is the threshold of `chosen`."""
-    chosen: OperatingPoint
-    """As it is on the fitting half."""
+    """What would be served with, as is `threshold`: what was fitted to all cases, or what is in use."""
+    threshold: float
     decision: Decision
+    after: list[Measured]
+    """All cases with what would be served, each with weights that were not fitted to it."""
     fitted: list[Measured]
-    """The fitting half with what was found."""
-    present: list[Measured]
-    """The judging half with what is in use."""
-    tuned: list[Measured]
-    """The judging half with what was found."""
+    """All cases with the weights that were fitted to them; empty where those in use are kept."""
 
 
 def halves(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
@@ -62,46 +58,49 @@ def losses(measured: Sequence[Measured], refused_below: float) -> NDArray[np.flo
     return np.array([_loss(one, refused_below) for one in measured], dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Renewal:
-    """Outcome of a trial of the same documents indexed anew."""
-
-    calibration: Calibration
-    threshold: float
-    decision: Decision
-    after: list[Measured]
-    """All cases, indexed anew, each with weights that were not fitted to it."""
-    fitted: list[Measured]
-    """All cases with the weights that were fitted to them; empty where those in use are kept."""
-
-
-def renewal(before: Bench, after: Bench, cases: Sequence[Case], fits: bool, least_kept: float) -> Renewal:
-    """Decide whether what was indexed anew, `after`, may be served in place of `before`.
+def same_weights(before: Bench, after: Bench, cases: Sequence[Case], policy: Policy, champion: str) -> Trial:
+    """Decide whether `after` may be served in place of `before`, with its weights and threshold.
 
     Args:
         cases: answerable and unanswerable ones.
-        fits: whether weights and threshold are fitted anew: another embedder's cosines have another scale. Each half
-            of the cases is judged with what was fitted to the other (two-fold cross-fitting); what is served is fitted
-            to both.
-        least_kept: share of the answerable questions that a fitted threshold must let through.
+        policy: `POLICY` or `RENEWAL`.
+        champion: what reasons call `before`.
     """
-    if not fits:
-        calibration, refused_below = before.retriever.calibration, before.threshold
-        was, now = list(before.measure(cases)), list(after.tuned(calibration, refused_below).measure(cases))
-        lost = losses(now, refused_below)
-        decision = promotion.decide(losses(was, before.threshold), lost, RENEWAL, "what is served")
-        return Renewal(calibration, refused_below, decision, now, [])
-    was, now, parts = [], [], []
+    calibration, refused_below = before.retriever.calibration, before.threshold
+    was, now = list(before.measure(cases)), list(after.tuned(calibration, refused_below).measure(cases))
+    decision = promotion.decide(losses(was, refused_below), losses(now, refused_below), policy, champion)
+    return Trial(calibration, refused_below, decision, now, [])
+
+
+def cross_fitted(
+    before: Bench, after: Bench, cases: Sequence[Case], least_kept: float, policy: Policy, champion: str
+) -> Trial:
+    """Decide whether `after` may be served in place of `before`, with weights and a threshold fitted to `cases`.
+
+    Each half of the cases is judged with what was fitted to the other (cross-fitting: Chernozhukov et al. 2018,
+    "Double/debiased machine learning"); what would be served is fitted to both.
+
+    Args:
+        before: with the weights in use.
+        after: the same index, or the one that would be served.
+        cases: answerable and unanswerable ones; each of their halves has answerable ones.
+        least_kept: share of the answerable questions that a threshold must let through.
+        policy: `POLICY` or `RENEWAL`.
+        champion: what reasons call `before`.
+    """
+    was: list[Measured] = []
+    now: list[Measured] = []
+    lost: list[NDArray[np.float64]] = []
     one, other = halves(cases)
     for fitting, judging in ((one, other), (other, one)):
         calibration, refused_below, _ = _fit(after, fitting, least_kept)
         was += before.measure(judging)
         judged = list(after.tuned(calibration, refused_below).measure(judging))
         now += judged
-        parts.append(losses(judged, refused_below))
-    decision = promotion.decide(losses(was, before.threshold), np.concatenate(parts), RENEWAL, "what is served")
+        lost.append(losses(judged, refused_below))
+    decision = promotion.decide(losses(was, before.threshold), np.concatenate(lost), policy, champion)
     calibration, refused_below, fitted = _fit(after, cases, least_kept)
-    return Renewal(calibration, refused_below, decision, now, fitted)
+    return Trial(calibration, refused_below, decision, now, fitted)
 
 
 def _fit(bench: Bench, cases: Sequence[Case], least_kept: float) -> tuple[Calibration, float, list[Measured]]:
@@ -122,21 +121,3 @@ def _loss(one: Measured, refused_below: float) -> float:
 def _refusal_loss(chance: float, refused_below: float) -> float:
     """Of a question that should be refused."""
     return (chance**2 + float(chance >= refused_below)) / 2
-
-
-def trial(bench: Bench, cases: Sequence[Case], least_kept: float) -> Trial:
-    """Fit weights and choose a threshold on one half of `cases`, and decide by the other whether they may be served.
-
-    Args:
-        bench: with what is in use.
-        cases: answerable and unanswerable ones.
-        least_kept: share of the answerable questions that the threshold must let through.
-    """
-    fitting, judging = halves(cases)
-    found = tune(fitting, bench.search, lambda hit: bench.name_of(hit.chunk))
-    fitted = list(bench.tuned(found).measure(fitting))
-    chosen = threshold.choose(fitted, least_kept)
-    present, tuned = list(bench.measure(judging)), list(bench.tuned(found, chosen.threshold).measure(judging))
-    before, after = losses(present, bench.threshold), losses(tuned, chosen.threshold)
-    decision = promotion.decide(before, after, POLICY, "what is in use")
-    return Trial(found, chosen, decision, fitted, present, tuned)

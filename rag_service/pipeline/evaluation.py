@@ -19,12 +19,13 @@ from rag_service.evaluation import corpus, golden, report, trial
 from rag_service.evaluation.golden import GoldenSet
 from rag_service.evaluation.measuring import Bench, Measured, document_name, passage_name, summary
 from rag_service.index import building, reranker
-from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
 from rag_service.index.calibration import Calibration
 from rag_service.index.embedder import shared
-from rag_service.index.generation import Generation, Manifest
+from rag_service.index.generation import Generation
+from rag_service.index.making import Making
+from rag_service.index.manifest import Manifest, generation_folder
 from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, Retriever
 from rag_service.pipeline.index import publish_built
@@ -68,8 +69,8 @@ def evaluate_index(path: Path | None = None, settings: Settings | None = None) -
 
 
 def tune_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Fit weights to half of a golden set, and choose the refusal threshold on it; publish a generation that has them
-    if the other half proves them better.
+    """Fit weights to a golden set, and choose the refusal threshold on it; publish a generation that has them if each
+    half of the set proves better with what the other half gives.
 
     Raises:
         InvalidInputError: the golden set cannot be read.
@@ -80,10 +81,10 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
     with _bench(run, chosen) as (bench, about):
         known = about_what_is_there(chosen, bench)
         must_part(known)
-        outcome = trial.trial(bench, known.cases, run.settings.least_answered_share)
-        present = bench.retriever.calibration, bench.threshold
-        tried = outcome.chosen.threshold
-        logged(run, chosen, outcome.tuned, {**about, "trial": "tuned"}, tried, outcome.fitted)
+        least_kept = run.settings.least_answered_share
+        outcome = trial.cross_fitted(bench, bench, known.cases, least_kept, trial.POLICY, "what is in use")
+        present, found = (bench.retriever.calibration, bench.threshold), (outcome.calibration, outcome.threshold)
+        logged(run, chosen, outcome.after, {**about, "trial": "tuned"}, outcome.threshold, outcome.fitted)
     decision = outcome.decision
     with single_writer(run.engine, INDEX_LOCK):
         manifest = run.published()
@@ -91,13 +92,13 @@ def tune_index(path: Path | None = None, settings: Settings | None = None) -> di
             raise NotReadyError("Nothing is indexed, so there is no generation that could have new weights.")
         if (Calibration.of(manifest.tuning), manifest.refusal_threshold) != present:
             raise NotReadyError("Other weights were published meanwhile; run it again.")
-        name = f"{manifest.number}:{_name(outcome.calibration, tried)}"
+        name = f"{manifest.number}:{_name(*found)}"
         with run.engine.begin() as connection:
             champion = _name(*present)
             decision = promotion.record(connection, ARTEFACT, name, champion, decision, trial.POLICY)
-        recipe = replace(Recipe.of(manifest), tuning=outcome.calibration.tuning(), refusal_threshold=tried)
+        recipe = replace(Recipe.of(manifest), tuning=found[0].tuning(), refusal_threshold=found[1])
         number = _publish_tuned(run, manifest, recipe) if decision.promoted else manifest.number
-    return {"promoted": decision.promoted, "reason": decision.reason, "generation": number, "threshold": tried}
+    return {"promoted": decision.promoted, "reason": decision.reason, "generation": number, "threshold": found[1]}
 
 
 def _publish_tuned(run: Run, present: Manifest, recipe: Recipe) -> int:
@@ -113,31 +114,48 @@ def _name(calibration: Calibration, refused_below: float) -> str:
 
 @contextmanager
 def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
-    # Passages that came along, too: weights that are fitted to them may be served with what is published.
-    making = run.making(run.published())
-    encoder = CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
-    answerer = Answerer(models.extractive())
-    scorer = reranker.load(run.settings.reranker)
-    # Another model may take minutes for one question: what it says is not measured here, and the report says so.
-    served = run.settings.answer_model
-    measured_model = answerer.model.name + ("" if served == "extractive" else f", not {served}, which is served")
-    about = {"golden": chosen.name, "embedder": encoder.version, "answer_model": measured_model}
-    about["reranker"] = scorer.version if scorer else reranker.NONE
-    if chosen.passages is not None:
-        with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
-            apart = corpus.indexed(chosen.passages, encoder, Path(folder))
-            manifest = run.published()
-            in_use = Calibration.of(manifest.tuning) if manifest else None
-            refused_below = manifest.refusal_threshold if manifest else run.settings.refusal_threshold
-            yield Bench.of(Retriever(apart, encoder, in_use, scorer), answerer, passage_name, refused_below), about
+    """What is published, or the passages that came along; and what reports say it is."""
+    manifest = run.published()
+    if chosen.passages is None:
+        if manifest is None:
+            raise NothingToMeasureError("Nothing is indexed yet, so there is nothing to measure.")
+        bench = bench_of(run, generation_folder(run.index_dir, manifest.number), run.making(manifest))
+        yield bench, {**described(run, chosen, bench), "generation": str(manifest.number)}
         return
-    published = generations.current(run.engine, run.index_dir)
-    if published is None:
-        raise NothingToMeasureError("Nothing is indexed yet, so there is nothing to measure.")
-    generation = Generation.load(published)
+    # Made as what is published: weights that are fitted to them may be served with it.
+    encoder = _encoder(run.making(manifest))
+    in_use = Calibration.of(manifest.tuning) if manifest else None
+    refused_below = manifest.refusal_threshold if manifest else run.settings.refusal_threshold
+    with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
+        apart = corpus.indexed(chosen.passages, encoder, Path(folder))
+        retriever = Retriever(apart, encoder, in_use, reranker.load(run.settings.reranker))
+        bench = Bench.of(retriever, Answerer(models.extractive()), passage_name, refused_below)
+        yield bench, described(run, chosen, bench)
+
+
+def bench_of(run: Run, folder: Path, making: Making) -> Bench:
+    """A generation as it would be served, with extractive answers."""
     recency = Recency(run.settings.recency_half_life_days)
-    about["generation"] = str(generation.manifest.number)
-    yield Bench.of(Retriever(generation, encoder, None, scorer, recency), answerer, document_name), about
+    scorer = reranker.load(run.settings.reranker)
+    retriever = Retriever(Generation.load(folder), _encoder(making), None, scorer, recency)
+    return Bench.of(retriever, Answerer(models.extractive()), document_name)
+
+
+def _encoder(making: Making) -> CachingEncoder:
+    return CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
+
+
+def described(run: Run, chosen: GoldenSet, bench: Bench) -> dict[str, str]:
+    """Tags of the report."""
+    # Another model may take minutes for one question: what it says is not measured here, and the report says so.
+    served, measured = run.settings.answer_model, bench.answerer.model.name
+    scorer = bench.retriever.scorer
+    return {
+        "golden": chosen.name,
+        "embedder": bench.retriever.encoder.version,
+        "answer_model": measured if served == "extractive" else f"{measured}, not {served}, which is served",
+        "reranker": scorer.version if scorer else reranker.NONE,
+    }
 
 
 def about_what_is_there(chosen: GoldenSet, bench: Bench) -> GoldenSet:
@@ -156,7 +174,7 @@ def must_part(known: GoldenSet) -> None:
     """Raises NothingToMeasureError where weights could not be fitted to one half, or not be judged by the other."""
     if not all(any(case.answerable for case in half) for half in trial.halves(known.cases)):
         raise NothingToMeasureError(
-            f"Weights are fitted to one half of a golden set and judged by the other, but one half of the golden set "
+            f"Each half of a golden set is judged with weights fitted to the other, but one half of the golden set "
             f"{known.name} has no question with an answer in what is indexed. It needs more of them, on other topics."
         )
 

@@ -20,23 +20,16 @@ from cuvee.database import single_writer
 from cuvee.errors import ConfigurationError, InvalidInputError, NotReadyError
 from cuvee.promotion import Decision
 from cuvee.settings import Settings
-from rag_service.answers import models
-from rag_service.answers.answerer import Answerer
 from rag_service.documents import ledger, membership
 from rag_service.documents.ledger import Outcome
 from rag_service.evaluation import golden, trial
-from rag_service.evaluation.measuring import Bench, document_name
-from rag_service.index import building, publishing, reranker
+from rag_service.index import building, publishing
 from rag_service.index import generation as generations
 from rag_service.index.alive import Alive
 from rag_service.index.building import Recipe
-from rag_service.index.embedder import shared
-from rag_service.index.generation import Generation
 from rag_service.index.making import Making
 from rag_service.index.manifest import Manifest, generation_folder, read_manifest
-from rag_service.index.recency import Recency
 from rag_service.index.rows import Rows
-from rag_service.index.search import CachingEncoder, Retriever
 from rag_service.pipeline import evaluation
 from rag_service.pipeline.index import REBUILD, publish_built, receipt_of
 from rag_service.pipeline.rebuild_files import Candidate, Landing, Profile, Rebuild, Reread, Tell
@@ -213,29 +206,22 @@ def _judged(run: Run, rebuild: Rebuild, present: Manifest, folder: Path, path: P
         else Recipe.of_making(making, present.refusal_threshold, present.tuning)
     )
     try:
-        before = _bench(run, generation_folder(run.index_dir, present.number), Making.of(present))
+        before = evaluation.bench_of(run, generation_folder(run.index_dir, present.number), Making.of(present))
         known = evaluation.about_what_is_there(chosen, before)
-        after = _bench(run, folder, making)
+        after = evaluation.bench_of(run, folder, making)
         if fits:
             evaluation.must_part(known)
     except (ConfigurationError, evaluation.NothingToMeasureError) as error:
         return Decision(False, f"It could not be measured beside what is served: {error}", 0.0, 0.0, 0), recipe
-    found = trial.renewal(before, after, known.cases, fits, settings.least_answered_share)
+    rule = trial.RENEWAL, "what is served"
     if fits:
+        found = trial.cross_fitted(before, after, known.cases, settings.least_answered_share, *rule)
         recipe = Recipe.of_making(making, found.threshold, found.calibration.tuning())
-    about = {"golden": chosen.name, "embedder": making.model.version, "trial": "rebuilt"}
-    about["answer_model"] = after.answerer.model.name
-    scorer = after.retriever.scorer
-    about["reranker"] = scorer.version if scorer else reranker.NONE
+    else:
+        found = trial.same_weights(before, after, known.cases, *rule)
+    about = {**evaluation.described(run, chosen, after), "trial": "rebuilt"}
     evaluation.logged(run, chosen, found.after, about, found.threshold, found.fitted)
     return found.decision, recipe
-
-
-def _bench(run: Run, folder: Path, making: Making) -> Bench:
-    encoder = CachingEncoder(shared(making.embedder, making.rule.tokens), most_texts=200_000)
-    recency = Recency(run.settings.recency_half_life_days)
-    retriever = Retriever(Generation.load(folder), encoder, None, reranker.load(run.settings.reranker), recency)
-    return Bench.of(retriever, Answerer(models.extractive()), document_name)
 
 
 def _network(embedder_version: str) -> str:

@@ -30,7 +30,7 @@ from tests.integration.rag_service.serving import Library, publish
 pytestmark = pytest.mark.integration
 
 BAD_WEIGHTS = {"retrieval.dense": -1.0, "retrieval.statement": -1.0}
-PLACES = ["Ahr", "Nahe", "Mosel", "Saale", "Douro", "Jura", "Loire", "Rioja", "Etna", "Tokaj", "Baden", "Wachau"]
+PLACES = ["Ahr", "Nahe", "Mosel", "Saale", "Douro", "Jura", "Loire", "Rioja"]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_weights_and_a_threshold_that_prove_better_are_served_and_outlast_a_micr
     told = evaluate("--tune", str(tmp_path / "golden.json"))
 
     tuned = published(ready)
-    assert "Served: Mean gain over what is in use on 30 cases" in told
+    assert "Served: Mean gain over what is in use on 40 cases" in told
     assert f"Refusal threshold chosen: {tuned.refusal_threshold:.4f}" in told
     assert (tuned.number, tuned.chunks) == (3, published_before(ready).chunks)
     assert tuned.tuning["retrieval.dense"] >= 0 and tuned.tuning["retrieval.statement"] >= 0
@@ -126,7 +126,7 @@ def test_weights_that_too_few_questions_speak_for_are_not_served(ready: Run, tmp
 
     told = evaluate("--tune", str(tmp_path / "golden.json"))
 
-    assert "Not served: 10 cases are too few" in told
+    assert "Not served: 20 cases are too few" in told
     assert published(ready).number == 2
 
 
@@ -170,7 +170,7 @@ def test_what_asks_about_nothing_that_is_indexed_is_told_apart_from_what_cannot_
 def test_where_one_half_has_no_answerable_question_nothing_is_tuned_and_it_says_so(
     answered: str, ready: Run, tmp_path: Path
 ) -> None:
-    # The halves share no topic: "cellar" is fitted, "visits" judges.
+    # The halves share no topic.
     documents = ("cellar/safety/gas.txt", "visits/museum/museum.txt")
     cases = [{"question": "What is there?", "document": one, "answerable": one == answered} for one in documents]
     (tmp_path / "golden.json").write_text(json.dumps(cases))

@@ -1,4 +1,4 @@
-"""What was indexed anew on trial beside what is served."""
+"""Another index, or other weights, on trial beside what is served."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ CASES = [
 
 @dataclass
 class Fixed:
-    """Finds every document with one chance of an answer, or misses the first `missed` of the cases."""
+    """Finds every document with one chance of an answer, or misses the first `missed` of CASES."""
 
     chance: float
     missed: int = 0
@@ -44,8 +44,8 @@ class Fixed:
     def measure(self, cases: Iterable[Case]) -> Iterator[Measured]:
         chosen = list(cases)
         self.asked.append((self.weights, chosen))
-        for place, case in enumerate(chosen):
-            found = [] if place < self.missed else sorted(case.relevant)
+        for case in chosen:
+            found = [] if CASES.index(case) < self.missed else sorted(case.relevant)
             yield Measured(case, {"hybrid": found}, self.chance, 0.0, "", self.chance < self.threshold, 1, 1, 1.0, 1.0)
 
 
@@ -64,7 +64,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[list[Case]]:
 
 def test_what_finds_the_same_is_promoted_and_keeps_weights_and_threshold(fitted: list[list[Case]]) -> None:
     before, after = Fixed(0.9), Fixed(0.9)
-    found = trial.renewal(before, after, CASES, fits=False, least_kept=0.95)  # type: ignore[arg-type]
+    found = trial.same_weights(before, after, CASES, trial.RENEWAL, "it")  # type: ignore[arg-type]
 
     assert found.decision.promoted
     assert (found.decision.cases, found.decision.gain) == (40, 0.0)
@@ -73,7 +73,7 @@ def test_what_finds_the_same_is_promoted_and_keeps_weights_and_threshold(fitted:
 
 
 def test_what_loses_documents_is_not(fitted: list[list[Case]]) -> None:
-    found = trial.renewal(Fixed(0.9), Fixed(0.9, missed=6), CASES, fits=False, least_kept=0.95)  # type: ignore[arg-type]
+    found = trial.same_weights(Fixed(0.9), Fixed(0.9, missed=6), CASES, trial.RENEWAL, "it")  # type: ignore[arg-type]
 
     assert not found.decision.promoted
     assert "does not exceed the margin -0.0200" in found.decision.reason
@@ -83,7 +83,7 @@ def test_weights_of_another_embedder_are_fitted_and_each_half_is_judged_by_the_o
     fitted: list[list[Case]],
 ) -> None:
     before, after = Fixed(0.9), Fixed(0.6)
-    found = trial.renewal(before, after, CASES, fits=True, least_kept=0.95)  # type: ignore[arg-type]
+    found = trial.cross_fitted(before, after, CASES, 0.95, trial.RENEWAL, "it")  # type: ignore[arg-type]
 
     one, other = trial.halves(CASES)
     assert fitted == [one, other, CASES]
@@ -93,3 +93,20 @@ def test_weights_of_another_embedder_are_fitted_and_each_half_is_judged_by_the_o
     assert found.decision.cases == 40
     assert found.calibration == FITTED
     assert 0.3 < found.threshold <= 0.6
+
+
+def test_what_was_measured_is_compared_case_by_case(fitted: list[list[Case]]) -> None:
+    # The same five of one half are missed by both, so nothing is gained or lost on any case.
+    bench = Fixed(0.9, missed=5, threshold=0.3)
+    found = trial.cross_fitted(bench, bench, CASES, 0.95, trial.POLICY, "it")  # type: ignore[arg-type]
+
+    assert not found.decision.promoted
+    assert (found.decision.cases, found.decision.gain, found.decision.gain_low) == (40, 0.0, 0.0)
+
+
+def test_better_weights_are_promoted_by_all_cases(fitted: list[list[Case]]) -> None:
+    found = trial.cross_fitted(Fixed(0.9, missed=9), Fixed(0.9), CASES, 0.95, trial.POLICY, "it")  # type: ignore[arg-type]
+
+    assert found.decision.promoted
+    # A passage found and an answer that is right are half of what there is to lose.
+    assert (found.decision.cases, found.decision.gain) == (40, pytest.approx(9 / 40 * 2 / 4))
