@@ -15,6 +15,8 @@ from rag_service.index.rows import ChunkFile
 from rag_service.index.segments import OpenSegment
 from rag_service.index.tombstones import read_tombstones
 
+_BATCH_ROWS = 8_192
+
 
 @dataclass(frozen=True)
 class Alive:
@@ -59,6 +61,17 @@ class Alive:
                 rows = pa.array(self.mask[first : first + len(columns[0])])
                 first += len(columns[0])
                 yield from zip(*(column.filter(rows).to_pylist() for column in columns), strict=True)
+
+    def titles_and_texts(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
+        """Of these rows of the manifest, dead or alive; they ascend."""
+        first = 0
+        for segment in self.manifest.segments:
+            file = ChunkFile(self.index_dir / segment.folder / "chunks.arrow")
+            local = rows[(rows >= first) & (rows < first + segment.rows)] - first
+            first += segment.rows
+            for at in range(0, len(local), _BATCH_ROWS):
+                taken = file.take(local[at : at + _BATCH_ROWS])
+                yield from zip(*(taken.column(name).to_pylist() for name in ("title", "text")), strict=True)
 
     @property
     def chunks(self) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rag_service.index import lexical, segments
+from rag_service.index import dead_words, lexical, segments
 from rag_service.index.alive import Alive
+from rag_service.index.dead_words import Counts, read_dead_words, write_dead_words
 from rag_service.index.making import Making
 from rag_service.index.manifest import (
     MANIFEST,
@@ -29,9 +30,9 @@ from rag_service.index.manifest import (
 )
 from rag_service.index.rows import Rows
 from rag_service.index.segments import Written
-from rag_service.index.tombstones import write_tombstones
+from rag_service.index.tombstones import read_tombstones, write_tombstones
 
-_TOMBSTONES = "tombstones.i64"
+_TOMBSTONES, _DEAD_WORDS = "tombstones.i64", "dead-words.arrow"
 _BATCH_ROWS = 8_192
 
 
@@ -139,11 +140,12 @@ def extend(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe, rule: 
         recipe, present.dimension, len(alive.document_ids) + _documents_of(fresh), alive.chunks + _rows_of(fresh)
     )
     kept = _written(present, base)
-    if not _rows_of(fresh):
-        return _assemble(alive.index_dir, number, described, kept, _written(present, present.delta), dead)
-    rows = _small(alive, fresh)
-    delta = segments.write(alive.index_dir, [rows] if rows else [], present.dimension, base.rows)
-    return _assemble(alive.index_dir, number, described, kept, delta, dead[dead < base.rows])
+    if _rows_of(fresh):
+        rows, dead = _small(alive, fresh), dead[dead < base.rows]
+        delta = segments.write(alive.index_dir, [rows] if rows else [], present.dimension, base.rows)
+    else:
+        delta = _written(present, present.delta)
+    return _assemble(alive.index_dir, number, described, kept, delta, dead, _dead_words(alive, dead))
 
 
 def fold(number: int, alive: Alive, fresh: Rows | None, recipe: Recipe) -> Path:
@@ -199,6 +201,20 @@ def _merged(alive: Alive, small: Rows | None) -> Iterator[Rows]:
         yield small.take(np.arange(taken, len(ids)))
 
 
+def _dead_words(alive: Alive, dead: NDArray[np.int64]) -> Counts:
+    """Words of the rows `dead` of the present base and delta; only those are read that were not dead before."""
+    present = alive.manifest
+    known, before = read_dead_words(alive.index_dir, present), read_tombstones(alive.index_dir, present)
+    if not known.rows:
+        before = before[:0]
+    counts = dead_words.count(alive.titles_and_texts(np.setdiff1d(dead, before)))
+    no_more = dead_words.count(alive.titles_and_texts(np.setdiff1d(before, dead)))
+    for name, of_field in counts.items():
+        of_field.update(known.counts.get(name, {}))
+        of_field.subtract(no_more[name])
+    return counts
+
+
 def _written(manifest: Manifest, segment: Segment | None) -> Written | None:
     if segment is None:
         return None
@@ -235,18 +251,21 @@ def _assemble(
     base: Written | None,
     delta: Written | None,
     dead: NDArray[np.int64],
+    words: Counts | None = None,
 ) -> Path:
-    """Write tombstones and manifest aside, sync them and rename them into place; the folder."""
+    """Write manifest, tombstones and their words aside, sync them and rename them into place; the folder."""
     folder = generation_folder(index_dir, number)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.parent / f".building-{uuid.uuid4().hex}"
     aside.mkdir()
     files = {**(base.files if base else {}), **(delta.files if delta else {})}
-    tombstones = None
+    tombstones = their_words = None
     if len(dead):
-        tombstones = f"generations/{folder.name}/{_TOMBSTONES}"
+        assert words is not None
+        tombstones, their_words = (f"generations/{folder.name}/{name}" for name in (_TOMBSTONES, _DEAD_WORDS))
         write_tombstones(aside / _TOMBSTONES, dead)
-        files[tombstones] = file_info(aside / _TOMBSTONES)
+        write_dead_words(aside / _DEAD_WORDS, words)
+        files |= {tombstones: file_info(aside / _TOMBSTONES), their_words: file_info(aside / _DEAD_WORDS)}
     manifest = Manifest(
         number=number,
         **described,
@@ -254,6 +273,7 @@ def _assemble(
         delta=delta.segment if delta else None,
         dead=len(dead),
         tombstones=tombstones,
+        dead_words=their_words,
         files=dict(sorted(files.items())),
     )
     (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")

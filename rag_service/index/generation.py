@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cuvee.errors import IntegrityError
 from rag_service.index import filters
 from rag_service.index.building import Recipe, build
+from rag_service.index.dead_words import DeadWords, read_dead_words
 from rag_service.index.filters import Condition
 from rag_service.index.lexical import Lexical
 from rag_service.index.manifest import MANIFEST, FileInfo, Manifest, index_dir_of, read_manifest
@@ -59,13 +60,15 @@ class Selection:
 class Generation:
     """A loaded generation; it never changes, and searching it is safe from several threads."""
 
-    def __init__(self, manifest: Manifest, segments: list[OpenSegment], dead: NDArray[np.int64]) -> None:
+    def __init__(
+        self, manifest: Manifest, segments: list[OpenSegment], dead: NDArray[np.int64], words: DeadWords
+    ) -> None:
         self.manifest = manifest
         self._segments = segments
         self._starts = np.concatenate([[0], np.cumsum([s.segment.rows for s in segments])]).astype(np.int64)
         self._alive = np.ones(int(self._starts[-1]), dtype=np.bool_)
         self._alive[dead] = False
-        self._lexical = Lexical([part for segment in segments for part in segment.words])
+        self._lexical = Lexical([part for segment in segments for part in segment.words], words)
         self._selections: OrderedDict[Condition | None, Selection] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -79,7 +82,7 @@ class Generation:
         manifest = read_manifest(folder)
         index_dir = index_dir_of(folder)
         opened = [OpenSegment.read(index_dir, s, manifest.dimension, manifest.files) for s in manifest.segments]
-        loaded = cls(manifest, opened, read_tombstones(index_dir, manifest))
+        loaded = cls(manifest, opened, read_tombstones(index_dir, manifest), read_dead_words(index_dir, manifest))
         living = len(loaded.select(None))
         if living != manifest.chunks:
             raise IntegrityError(f"{folder / MANIFEST} says {manifest.chunks} chunks; {living} are alive.")

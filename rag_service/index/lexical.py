@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tantivy
@@ -24,11 +24,20 @@ from cuvee.errors import IntegrityError
 VERSION = "english-1"
 PART_ROWS = 50_000
 FILES = ("fast", "fieldnorm", "idx", "pos", "store", "term")
-_FIELDS = ("title", "text")
+FIELDS = ("title", "text")
 _ANALYZER = "english"
 _LONGEST_WORD = 40
 # Enough that no part is flushed before it is whole: a second tantivy segment would be merged at its own time.
 _HEAP_BYTES = 512_000_000
+
+
+class Dead(Protocol):
+    """Rows of the parts that are not there any more."""
+
+    @property
+    def rows(self) -> int: ...
+    def holding(self, name: str, stem: str) -> int:
+        """How many of them hold this stem in the field of this name."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,13 @@ def write_part(path: Path, first_row: int, titles: Iterable[str], texts: Iterabl
 class Lexical:
     """The words of all parts; it never changes, and searching it is safe from several threads."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        """Raises IntegrityError when tantivy cannot read the files."""
+    def __init__(self, parts: Sequence[Part], dead: "Dead") -> None:
+        """Words weigh as if the rows of `dead` were not there.
+
+        Raises:
+            IntegrityError: tantivy cannot read the files.
+        """
+        self._dead = dead
         # Tantivy maps every file when it opens the index, so the links to them can go at once.
         # On a busy machine it may just be making its lock file: a folder that is left must not stop what was opened.
         with tempfile.TemporaryDirectory(prefix="cuvee-lexical-", ignore_cleanup_errors=True) as folder:
@@ -116,22 +130,25 @@ class Lexical:
 
     def rarity(self, stems: Sequence[str]) -> dict[str, float]:
         """Inverse document frequency of each stem in the texts, as BM25 weighs it (Robertson and Zaragoza 2009)."""
-        rows = len(self)
-        found = {}
-        for stem in dict.fromkeys(stems):
-            holding = self._searcher.doc_freq("text", stem)
-            found[stem] = math.log(1 + (rows - holding + 0.5) / (holding + 0.5))
-        return found
+        return {stem: self._rarity("text", stem) for stem in dict.fromkeys(stems)}
+
+    def _rarity(self, field: str, stem: str) -> float:
+        holding = self._searcher.doc_freq(field, stem)
+        return _idf(len(self) - self._dead.rows, holding - self._dead.holding(field, stem))
 
     def _query(self, text: str) -> Any:
         """Built from the words themselves: no character of `text` is ever an operator. None: it has no words."""
         words = list(dict.fromkeys(stems(text)))
-        terms = [
-            (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, field, word, "freq"))
-            for word in words
-            for field in _FIELDS
-        ]
+        terms = [(tantivy.Occur.Should, self._term(field, word)) for word in words for field in FIELDS]
         return tantivy.Query.boolean_query(terms) if terms else None
+
+    def _term(self, field: str, word: str) -> Any:
+        term = tantivy.Query.term_query(self._schema, field, word, "freq")
+        if not self._dead.rows:
+            return term
+        # Tantivy weighs it by its rarity among all rows.
+        among_all = _idf(len(self), self._searcher.doc_freq(field, word))
+        return tantivy.Query.boost_query(term, self._rarity(field, word) / among_all)
 
     def _found(self, query: Any, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if count <= 0:
@@ -139,6 +156,10 @@ class Lexical:
         hits = self._searcher.search(query, count, count=False).hits
         rows = self._searcher.fast_field_values("row", [address for _, address in hits])
         return np.array(rows, dtype=np.int64), np.array([score for score, _ in hits], dtype=np.float32)
+
+
+def _idf(rows: int, holding: int) -> float:
+    return math.log(1 + (rows - holding + 0.5) / (holding + 0.5))
 
 
 def stems(text: str) -> list[str]:
@@ -166,7 +187,7 @@ def _analyzer() -> Any:
 
 def _schema() -> Any:
     builder = tantivy.SchemaBuilder()
-    for field in _FIELDS:
+    for field in FIELDS:
         builder.add_text_field(field, tokenizer_name=_ANALYZER, index_option="freq")
     builder.add_unsigned_field("row", indexed=True, fast=True)
     return builder.build()

@@ -59,6 +59,8 @@ class Manifest(BaseModel, frozen=True):
     dead: int = 0
     """Rows of base and delta that are not there any more; their numbers are in `tombstones`."""
     tombstones: str | None = None
+    dead_words: str | None = None
+    """How many of them hold each word; None: none are dead, or an older version wrote this."""
     files: dict[str, FileInfo]
     """By path relative to the index folder."""
 

@@ -1,6 +1,8 @@
 """What a generation finds equals a search by hand over what is alive: after deletes and new versions, under filters."""
 
 import datetime
+import json
+import math
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,6 +203,66 @@ def test_after_any_batches_and_compactions_exactly_what_is_alive_is_there(
         assert ids(loaded, loaded.dense(unit(seed)[0], 1, loaded.select(None)).rows)[0] in history.expected
 
 
+def rarity_by_hand(history: History) -> dict[str, float]:
+    texts = [set(lexical.stems(record["text"])) for record, _, _ in history.expected.values()]
+    holding = {stem: sum(stem in text for text in texts) for stem in lexical.stems(" ".join(WORDS))}
+    return {stem: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for stem, n in holding.items()}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=st.lists(changes, min_size=1, max_size=4))
+def test_after_any_batches_and_compactions_words_weigh_as_if_the_dead_had_never_been(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[set[int], set[int], bool]]
+) -> None:
+    history = History(tmp_path_factory.mktemp("story"))
+    history.start(range(20))
+    for deleted, fresh, fold in story:
+        history.change(deleted, fresh, fold=fold)
+    with_dead = Generation.load(history.folders[-1])
+    history.change(set(), set(), fold=True)
+    without = Generation.load(history.folders[-1])
+
+    assert with_dead.rarity(lexical.stems(" ".join(WORDS))) == pytest.approx(rarity_by_hand(history))
+    for question in ("barrel gas", "harvest of the vine in a running press"):
+        found = []
+        for loaded in (with_dead, without):
+            rows = loaded.select(None).rows
+            found.append(dict(zip(ids(loaded, rows), loaded.lexical_of(question, rows).tolist(), strict=True)))
+        # The mean length still counts the dead.
+        assert found[0] == pytest.approx(found[1], rel=0.25)
+
+
+def test_a_generation_of_an_older_version_knows_no_dead_words_until_the_next_batch(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.start(range(20))
+    history.change({1, 2, 3}, set())
+    older = json.loads((history.folders[-1] / MANIFEST).read_text())
+    del older["files"][older.pop("dead_words")]
+    (history.folders[-1] / MANIFEST).write_text(json.dumps(older))
+    words = lexical.stems(" ".join(WORDS))
+
+    assert Generation.load(history.folders[-1]).rarity(words) != pytest.approx(rarity_by_hand(history))
+    history.change({4}, {30})
+    assert Generation.load(history.folders[-1]).rarity(words) == pytest.approx(rarity_by_hand(history))
+
+
+def test_of_the_dead_only_the_new_ones_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(tmp_path)
+    history.start(range(20))
+    history.change({1, 2}, {40, 41})
+    history.change({41}, set())  # dead within the delta, which the next batch writes anew
+    read: list[int] = []
+    known = Alive.titles_and_texts
+    monkeypatch.setattr(Alive, "titles_and_texts", lambda self, rows: (read.append(len(rows)), known(self, rows))[1])
+    before = read_manifest(history.folders[-1])
+    history.change({3}, {42})
+
+    after = read_manifest(history.folders[-1])
+    assert read == [after.dead - before.dead + read[1], read[1]] and read[1] > 0
+    loaded = Generation.load(history.folders[-1])
+    assert loaded.rarity(lexical.stems(" ".join(WORDS))) == pytest.approx(rarity_by_hand(history))
+
+
 def test_a_micro_batch_writes_delta_and_tombstones_and_leaves_the_base_alone(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.start(range(40))
@@ -326,13 +388,14 @@ def test_several_threads_may_search_one_generation(changed: tuple[Generation, Hi
     assert seen == [True] * 120
 
 
-def test_a_tombstone_file_that_was_touched_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tombstones.i64", "dead-words.arrow"])
+def test_a_file_about_the_dead_that_was_touched_is_refused(name: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     history.start(range(10))
     history.change({1}, set())
-    (history.folders[-1] / "tombstones.i64").write_bytes(b"\0" * 8)
+    (history.folders[-1] / name).write_bytes(b"\0" * 8)
 
-    with pytest.raises(generation.IntegrityError, match="tombstones"):
+    with pytest.raises(generation.IntegrityError, match=name):
         Generation.load(history.folders[-1])
 
 
