@@ -1,4 +1,4 @@
-"""The command line: `cuvee up | down | status | demo | index | promotions | rollback | fetch-java`."""
+"""The command line, `cuvee`; `cuvee --help` shows what there is."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from cuvee.console import console
@@ -115,14 +116,13 @@ def list_promotions(
     from cuvee import champions
     from cuvee.database import connect
 
-    table = Table("decided", "artefact", "challenger", "against", "outcome", "reason", box=None)
     with connect(Settings.load().resolved_database_url).connect() as connection:
         for entry in champions.history(connection, artefact, most):
             against = entry.champion.split("@")[0] if entry.champion else "baseline"
-            decided = f"{entry.decided_at:%Y-%m-%d %H:%M:%S}"
-            names = (entry.artefact, entry.challenger.split("@")[0], against)
-            table.add_row(decided, *names, escape(entry.outcome), escape(entry.reason))
-    console.print(table)
+            names = f"{entry.artefact} {entry.challenger.split('@')[0]} against {against}"
+            console.print(f"{entry.decided_at:%Y-%m-%d %H:%M:%S}  [bold]{escape(names)}[/]: {escape(entry.outcome)}")
+            # No table: reasons are sentences, and terminals are narrow.
+            console.print(Padding(escape(entry.reason), (0, 0, 0, 2)))
 
 
 @app.command()

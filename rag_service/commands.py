@@ -1,5 +1,6 @@
 """Commands of `cuvee` about documents and answers. Heavy imports inside them: `cuvee status` must start at once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,23 +56,23 @@ def list_generations() -> None:
     from rag_service.pipeline.run import Run
 
     run = Run.begin(None)
-    columns = ("generation", "state", "documents", "chunks", "made by", "embedder", "published", "retired")
-    table = Table(*columns, box=None)
+    table = Table("generation", "state", "documents", "chunks", "made by", "published", box=None)
+    embedders: dict[str, list[int]] = {}
     for record in publishing.records(run.engine):
         colour = {"published": "green", "reclaimed": "dim"}.get(record.state, "white")
         made_by = record.origin if record.made_from is None else f"{record.origin} {record.made_from}"
-        retired = f"{record.retired_at:%Y-%m-%d %H:%M:%S}" if record.retired_at else ""
         table.add_row(
             str(record.number),
             f"[{colour}]{record.state}[/]",
             str(record.documents),
             str(record.chunks),
             made_by,
-            record.embedder,
             f"{record.published_at:%Y-%m-%d %H:%M:%S}",
-            retired,
         )
+        embedders.setdefault(record.embedder, []).append(record.number)
     console.print(table)
+    for embedder, numbers in embedders.items():
+        console.print(f"Embedder {embedder}" + (f" of {spans(numbers)}" if len(embedders) > 1 else ""))
     present = run.published()
     try:
         differs = run.wanted.differs(present) if present else None
@@ -79,6 +80,17 @@ def list_generations() -> None:
         differs = str(error)
     if differs:
         console.print(differs)
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Such as `7 to 9, 4`; the numbers come newest first."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][0] == number + 1:
+            runs[-1][0] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
 
 
 @index.command("publish")

@@ -57,7 +57,5 @@ def test_a_person_may_refuse_what_is_proven_better(stack: Stack, champion: int) 
     settled = {one.task_id: one.state for one in stack.airflow.task_runs(since) if one.dag_id == "train_wine"}
     assert settled["settle_promotion"] == "success"
     assert stack.services.model()["version"] == champion
-    # Wide enough that the table wraps nothing.
-    stack.environment |= {"COLUMNS": "250"}
     listed = stack.command("promotions", "list", "wine-quality").stdout
     assert "rejected by admin: not before the harvest" in " ".join(listed.split())

@@ -250,7 +250,7 @@ def test_the_commands_show_what_was_decided_and_go_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUVEE_MLFLOW_URI", mlflow_url)
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("COLUMNS", "80")
     decide(engine, registry, register())
     decide(engine, registry, register())
     runner = CliRunner()
@@ -262,5 +262,8 @@ def test_the_commands_show_what_was_decided_and_go_back(
     assert went_back.exit_code == 0
     assert "Version 1 of some-model is champion again" in went_back.stdout
     assert champion(registry) == 1
-    assert "gone back to by" in shown and "too sour" in shown and "baseline" in shown
+    told = [line[21:] for line in shown.splitlines() if not line.startswith(" ")]
+    assert told[0].startswith("some-model 1 against 2: gone back to by ")
+    assert told[1:] == ["some-model 2 against 1: promoted", "some-model 1 against baseline: promoted"]
+    assert "too sour" in " ".join(shown.split())
     assert (too_far.exit_code, champion(registry)) == (1, 1)

@@ -247,8 +247,10 @@ def test_a_generation_that_does_not_hold_or_is_gone_is_not_gone_back_to(
         pipeline.serve_again(9, keeping)
     assert loaded(engine, keeping).manifest.number == 3
 
-    listed = CliRunner().invoke(app, ["index", "list"], env={"COLUMNS": "200"})
-    assert [line.split()[:4] for line in listed.output.splitlines()[1:]] == [
+    listed = CliRunner().invoke(app, ["index", "list"], env={"COLUMNS": "80"})
+    *shown, embedder = listed.output.splitlines()
+    assert embedder == f"Embedder {loaded(engine, keeping).manifest.embedder_version}"
+    assert [line.split()[:4] for line in shown[1:]] == [
         ["3", "published", "3", "3"],
         ["2", "retired", "2", "2"],
         ["1", "retired", "2", "2"],
