@@ -11,8 +11,8 @@ export function startKey({ check, enter, forget }) {
   $("key-cancel").addEventListener("click", () => $("key-dialog").close());
   $("key-dialog").addEventListener("cancel", (event) => key.get() || event.preventDefault());
   $("key-forget").addEventListener("click", () => {
-    key.forget();
     forget();
+    key.forget();
     askForKey();
   });
   $("key-form").addEventListener("submit", async (event) => {

@@ -10,10 +10,17 @@ export class Problem extends Error {
   }
 }
 
+// Ends what is on its way with the key when that is forgotten: nothing got with it may be shown after that.
+let inForce = new AbortController();
+
 export const key = {
   get: () => localStorage.getItem(KEY) || "",
   keep: (value) => localStorage.setItem(KEY, value),
-  forget: () => localStorage.removeItem(KEY),
+  forget: () => {
+    localStorage.removeItem(KEY);
+    inForce.abort(new Problem(401, "forgotten", "The key was forgotten."));
+    inForce = new AbortController();
+  },
 };
 
 let onKeyRefused = () => {};
@@ -26,9 +33,10 @@ export async function request(path, options = {}) {
   let response;
   try {
     const headers = { authorization: `Bearer ${key.get()}`, ...options.headers };
-    response = await fetch(path, { ...options, headers });
+    const signal = options.signal ? AbortSignal.any([options.signal, inForce.signal]) : inForce.signal;
+    response = await fetch(path, { ...options, headers, signal });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" || error instanceof Problem) throw error;
     throw new Problem(0, "unreachable", "The service does not answer. Is it running?");
   }
   if (response.ok) return response;

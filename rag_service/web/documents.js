@@ -91,6 +91,7 @@ async function refresh() {
     notice("");
     if (documents.some((one) => one.state === "landed")) wait = SOON_MS;
   } catch (error) {
+    if (error.status === 401) return;
     notice(error.message);
   }
   if (!$("documents").hidden) timer = setTimeout(refresh, document.hidden ? LATER_MS : wait);
@@ -107,7 +108,7 @@ function list(documents, total) {
   const now = JSON.stringify(documents) + Math.floor(Date.now() / 60_000);
   if (now === shown) return;
   shown = now;
-  count().catch((error) => notice(error.message));
+  count().catch((error) => error.status === 401 || notice(error.message));
   const focused = document.activeElement?.dataset?.focus;
   const rows = documents.map(row);
   const empty = state ? "None." : "No documents yet. Drop some above.";

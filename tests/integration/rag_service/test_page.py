@@ -423,6 +423,30 @@ def test_a_forgotten_key_leaves_nothing_that_was_got_with_it(visit: Callable[...
     expect(page.locator(".document")).to_have_count(3)
 
 
+@pytest.mark.parametrize(
+    ("place", "held", "shown"), [("", "/questions?", "#recent-list"), ("#/documents", "/documents?", "#list")]
+)
+def test_what_is_on_its_way_when_the_key_is_forgotten_is_not_shown(
+    place: str, held: str, shown: str, visit: Callable[..., Page]
+) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    waiting: list[Route] = []
+    page.goto(f"{page.url.split('#')[0]}{place}")
+    page.route(lambda url: held in url, lambda route: waiting.append(route))
+    with page.expect_request(lambda request: held in request.url):
+        page.reload()
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget key").click()
+    for route in waiting:
+        route.continue_()
+
+    page.wait_for_timeout(500)
+    expect(page.locator(f"{shown} a")).to_have_count(0)
+    expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#key-problem")).to_be_hidden()
+
+
 def test_what_the_server_sends_is_text_and_never_runs(visit: Callable[..., Page], engine: sa.Engine) -> None:
     evil = '<img src=x onerror="document.title=1">'
     set_document(engine, "doc-museum", title=evil)
