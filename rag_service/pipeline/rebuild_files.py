@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata, resources
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,10 +27,23 @@ from rag_service.pipeline.run import Run
 log = logging.getLogger(__name__)
 
 _CANDIDATE = "candidate.json"
+_LIBRARIES = ("PyPDF2", "python-docx", "beautifulsoup4", "lxml")
 
 Landing = tuple[str, str]
 Tell = Callable[[int, int], None]
 """Told how many documents were read anew, of how many."""
+
+
+def reading_digest() -> str:
+    """Another one after a change of the code that reads and cuts documents, or of a library that it reads them with:
+    what an interrupted rebuild has read before it is read again."""
+    digest = hashlib.sha256()
+    for file in sorted(resources.files("rag_service.documents").iterdir(), key=lambda one: one.name):
+        if file.name.endswith(".py"):
+            digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    for library in _LIBRARIES:
+        digest.update(f"{library} {metadata.version(library)}\n".encode())
+    return digest.hexdigest()
 
 
 class Profile(BaseModel, frozen=True):
@@ -85,7 +99,8 @@ class Rebuild:
     @classmethod
     def of(cls, run: Run) -> "Rebuild":
         making = run.wanted
-        return cls(run, making, hashlib.sha256("\0".join(making.versions).encode()).hexdigest()[:32])
+        made_with = "\0".join([*making.versions, reading_digest()])
+        return cls(run, making, hashlib.sha256(made_with.encode()).hexdigest()[:32])
 
     @property
     def read_dir(self) -> Path:
