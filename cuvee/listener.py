@@ -1,9 +1,12 @@
 """Waiting for notifications: a thread that looks again whenever another process says that something changed."""
 
 import logging
-import select
+import selectors
+import socket
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -28,10 +31,15 @@ class Listener(threading.Thread):
         self._on_change = on_change
         self._check_seconds = check_seconds
         self._stopping = threading.Event()
+        # Written to when it is time to end; select would take no file beyond the 1024th.
+        self._end, self._ends = socket.socketpair()
 
     def stop(self) -> None:
         self._stopping.set()
+        self._ends.send(b"\0")
         self.join(timeout=5)
+        self._end.close()
+        self._ends.close()
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -49,23 +57,24 @@ class Listener(threading.Thread):
             connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
             with connection.cursor() as cursor:
                 cursor.execute(f'LISTEN "{self._channel}"')
-            self._changed()
-            waited = 0.0
-            while not self._stopping.is_set():
-                if select.select([connection], [], [], 0.5)[0]:
-                    connection.poll()
-                    notified = bool(connection.notifies)
-                    connection.notifies.clear()
-                    if notified:
-                        self._changed()
-                        waited = 0.0
-                else:
-                    waited += 0.5
-                    if waited >= self._check_seconds:
-                        self._changed()
-                        waited = 0.0
+            with selectors.DefaultSelector() as selector:
+                selector.register(connection, selectors.EVENT_READ)
+                selector.register(self._end, selectors.EVENT_READ)
+                self._look_when_told(connection, selector)
         finally:
             connection.close()
+
+    def _look_when_told(self, connection: Any, selector: selectors.BaseSelector) -> None:
+        self._changed()
+        look_at = time.monotonic() + self._check_seconds
+        while not self._stopping.is_set():
+            selector.select(max(0.0, look_at - time.monotonic()))
+            connection.poll()
+            told = bool(connection.notifies)
+            connection.notifies.clear()
+            if told or time.monotonic() >= look_at:
+                self._changed()
+                look_at = time.monotonic() + self._check_seconds
 
     def _changed(self) -> None:
         # The listener must outlive any one failed reload: what is served goes on, and the next check tries again.

@@ -1,11 +1,13 @@
 """Locks, notifications and migrations on a real PostgreSQL."""
 
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,25 @@ def test_after_its_connection_was_terminated_it_looks_again_and_goes_on_listenin
     assert eventually(lambda: changed.calls == 2), "it looks again when it has reconnected"
     send(engine)
     assert eventually(lambda: changed.calls == 3)
+
+
+def test_it_listens_where_a_thousand_files_are_open(
+    engine: sa.Engine, database_url: str, changed: Counted, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    (tmp_path / "one").touch()
+    with ExitStack() as opened:
+        for _ in range(1_100):
+            opened.enter_context((tmp_path / "one").open())
+        thread = Listener(database_url, "cuvee_test", changed, check_seconds=600)
+        thread.start()
+        assert eventually(lambda: changed.calls == 1)
+        send(engine)
+        assert eventually(lambda: changed.calls == 2)
+        thread.stop()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not thread.is_alive()
 
 
 def test_it_looks_from_time_to_time_without_being_told(database_url: str, changed: Counted) -> None:
