@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -109,7 +109,25 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_verified: dict[tuple[str, int, int, int, int, int], str] = {}
+class FileState(NamedTuple):
+    """A file as it lies there: while this stays, so does its content."""
+
+    path: str
+    device: int
+    inode: int
+    bytes: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """Raises OSError where it is missing."""
+        status = path.stat()
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return cls(str(path), status.st_dev, status.st_ino, status.st_size, *times)
+
+
+_verified: dict[FileState, str] = {}
 _MOST_VERIFIED = 10_000
 _lock = threading.Lock()
 
@@ -117,24 +135,23 @@ _lock = threading.Lock()
 def verify(path: Path, info: FileInfo) -> None:
     """Check that a file is what its manifest says.
 
-    A file that this process has hashed before and that was not touched since, by its inode, size and times, is not
-    hashed again: generations share the base, and a reload must not read gigabytes.
+    A file that this process has hashed before and that was not touched since is not hashed again: generations share the
+    base, and a reload must not read gigabytes.
 
     Raises:
         IntegrityError: it is missing or altered.
     """
     try:
-        status = path.stat()
+        state = FileState.of(path)
     except OSError as error:
         raise IntegrityError(f"{path} is missing.") from error
-    key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     with _lock:
-        known = _verified.get(key)
+        known = _verified.get(state)
     found = known or sha256(path)
-    if status.st_size != info.bytes or found != info.sha256:
+    if state.bytes != info.bytes or found != info.sha256:
         raise IntegrityError(f"{path} is not the file that its manifest describes.")
     if known is None:
         with _lock:
             if len(_verified) >= _MOST_VERIFIED:
                 _verified.clear()
-            _verified[key] = found
+            _verified[state] = found

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cuvee.errors import ConfigurationError
 from rag_service.index import runtimes
+from rag_service.index.manifest import FileState
 from rag_service.index.runtimes import Runtime
 
 BUNDLED = "all-MiniLM-L6-v2"
@@ -118,13 +120,19 @@ def weights_sha256(folder: Path, name: str, setting: str) -> str:
     for suffix in _WEIGHT_SUFFIXES:
         files = sorted(p for p in folder.rglob(f"*{suffix}") if p.is_file() and "training_args" not in p.name)
         if files:
-            digest = hashlib.sha256()
-            for path in files:
-                with path.open("rb") as stream:
-                    while block := stream.read(1 << 20):
-                        digest.update(block)
-            return digest.hexdigest()
+            return _hashed(tuple(FileState.of(path) for path in files))
     raise ConfigurationError(f"{setting}={name}: there are no weights (*.safetensors) in {folder}.")
+
+
+@lru_cache(maxsize=16)
+def _hashed(files: tuple[FileState, ...]) -> str:
+    """Kept, as the model is looked at anew whenever a generation is."""
+    digest = hashlib.sha256()
+    for file in files:
+        with Path(file.path).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _max_tokens(folder: Path, chunk_tokens: int, name: str) -> int:

@@ -135,6 +135,17 @@ def test_bundled_weights_that_were_altered_are_refused(monkeypatch: pytest.Monke
         ModelFiles.locate(BUNDLED, 240)
 
 
+def test_weights_that_are_replaced_in_place_make_another_version(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "mine"))
+    name, weights = f"torch-f32:{folder}", folder / "model.safetensors"
+    before, content = ModelFiles.locate(name, 240), bytearray(weights.read_bytes())
+    assert ModelFiles.locate(name, 240) == before
+
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert ModelFiles.locate(name, 240).version != before.version
+
+
 def test_a_folder_whose_weights_are_damaged_is_a_configuration_error(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(FOLDER, tmp_path / "mine"))
     (folder / "model.safetensors").write_bytes(b"damaged")
