@@ -1,6 +1,7 @@
 """One version as it is served: loaded, compiled, proven equal to the training library, with its intervals."""
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,6 +34,14 @@ class Predicted:
     quality: Floats
     low: Floats
     high: Floats
+
+    def parts(self, sizes: Iterable[int]) -> "Iterator[Predicted]":
+        """Of the first so many samples, of the next so many, and so on."""
+        start = 0
+        for size in sizes:
+            rows = slice(start, start + size)
+            start = rows.stop
+            yield Predicted(self.quality[rows], self.low[rows], self.high[rows])
 
 
 @dataclass(frozen=True, eq=False)

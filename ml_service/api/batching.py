@@ -43,10 +43,8 @@ def _answer(model: ServedModel, asked: list[_Asked]) -> None:
             if not found.done():
                 found.set_exception(error)
         return
-    start = 0
-    for inputs, found in asked:
-        rows = slice(start, start + len(inputs))
-        start = rows.stop
+    parts = together.parts(len(inputs) for inputs, _ in asked)
+    for (_, found), part in zip(asked, parts, strict=True):
         # One whose client has gone is cancelled.
         if not found.done():
-            found.set_result(Predicted(together.quality[rows], together.low[rows], together.high[rows]))
+            found.set_result(part)

@@ -31,6 +31,25 @@ class Model:
         return Predicted(quality, quality - 1, quality + 1)
 
 
+class Broken(Model):
+    def answer(self, inputs: Any) -> Predicted:
+        raise ValueError("cannot")
+
+
+class Picky(Model):
+    """Answers how many it was asked at once, but nothing where one has no alcohol."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def answer(self, inputs: Any) -> Predicted:
+        self.asked.append(len(inputs))
+        if not inputs[:, 10].all():
+            raise ValueError("a wine without alcohol")
+        quality = np.full(len(inputs), float(len(inputs)))
+        return Predicted(quality, quality - 1, quality + 1)
+
+
 class Database:
     """Takes lines, or is down."""
 
@@ -308,9 +327,32 @@ def test_a_row_that_cannot_be_written_at_all_is_said_and_stops_no_other(
 def test_a_shadow_stands_beside_its_answer_and_its_failing_harms_nobody(database: Database) -> None:
     recorder = started()
     ids = asyncio.run(answer(recorder, 2, Model()))
-    ids += asyncio.run(answer(recorder, 1, SimpleNamespace(answer=None)))
+    ids += asyncio.run(answer(recorder, 1, Broken()))
     recorder.stop()
 
     rows = [dict(zip(store.COLUMNS, line, strict=True)) for line in database.lines]
     assert [row["role"] for row in rows] == ["champion", "shadow", "champion", "shadow", "champion"]
     assert [row["shadow_of"] for row in rows if row["role"] == "shadow"] == ids[:2]
+
+
+def test_a_shadow_is_asked_once_for_many_requests_and_each_alone_where_that_fails(database: Database) -> None:
+    shadow, ids, sizes = Picky(), [], (1, 3, 2)
+    recorder = started(flush_seconds=60.0)
+
+    async def three(alcohol: float) -> None:
+        for rows in sizes:
+            await recorder.reserve(rows)
+            one = batch(rows, shadow)
+            one.inputs[0, 10] = alcohol if rows == 3 else 9.0
+            await recorder.add(one)
+            ids.extend(map(str, one.ids))
+        await recorder.flush()
+
+    asyncio.run(three(9.0))
+    asyncio.run(three(0.0))
+    recorder.stop()
+
+    assert shadow.asked == [6, 6, 1, 3, 2]
+    rows = [dict(zip(store.COLUMNS, line, strict=True)) for line in database.lines]
+    shadows = {row["shadow_of"]: float(row["quality"]) for row in rows if row["role"] == "shadow"}
+    assert shadows == {**dict.fromkeys(ids[:6], 6.0), ids[6]: 1.0, **dict.fromkeys(ids[10:], 2.0)}
