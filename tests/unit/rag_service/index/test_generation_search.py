@@ -246,6 +246,18 @@ def test_a_generation_of_an_older_version_knows_no_dead_words_until_the_next_bat
     assert Generation.load(history.folders[-1]).rarity(words) == pytest.approx(rarity_by_hand(history))
 
 
+def test_words_weigh_so_too_where_documents_vanish_before_it_is_published(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.start(range(20))
+    history.change({1, 2}, {40, 41})
+    gone = {"d003", "d041"}
+    history.expected = {k: v for k, v in history.expected.items() if v[0]["document_id"] not in gone}
+
+    trimmed = building.trim(history.folders[-1], {v[0]["document_id"] for v in history.expected.values()})
+
+    assert Generation.load(trimmed).rarity(lexical.stems(" ".join(WORDS))) == pytest.approx(rarity_by_hand(history))
+
+
 def test_of_the_dead_only_the_new_ones_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(tmp_path)
     history.start(range(20))
