@@ -9,7 +9,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from cuvee.console import console, told_plainly
-from cuvee.errors import ConfigurationError
+from cuvee.errors import ConfigurationError, InvalidInputError
 
 index = typer.Typer(no_args_is_help=True, help="Show index generations, and go back to one.")
 
@@ -30,16 +30,35 @@ def evaluate(
             "--tune", help="Fit weights and threshold to it; serve them if questions not fitted to prove them better."
         ),
     ] = False,
+    written: Annotated[
+        bool,
+        typer.Option(
+            "--written",
+            help="Measure the answers that CUVEE_ANSWER_MODEL writes. A local model may take a minute each.",
+        ),
+    ] = False,
+    most: Annotated[int | None, typer.Option(min=1, help="Ask at most so many of the questions.")] = None,
 ) -> None:
     """Measure retrieval, answers and refusals on questions whose answers are known; the report is in MLflow."""
     from rag_service.pipeline import evaluation
 
     if tune:
-        outcome = evaluation.tune_index(golden)
+        if written or most:
+            raise InvalidInputError(
+                "--tune is by all questions and by extractive answers: leave the other options out."
+            )
+        with console.status("Fitting and measuring"):
+            outcome = evaluation.tune_index(golden)
         console.print(f"{'Served' if outcome['promoted'] else 'Not served'}: {outcome['reason']}")
         console.print(f"Refusal threshold chosen: {outcome['threshold']:.4f}")
         return
-    found = evaluation.evaluate_index(golden)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+        task = progress.add_task("Asking", total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        found = evaluation.evaluate_index(golden, written=written, most=most, tell=tell)
     table = Table("measure", "value", box=None)
     for name, value in found["measures"].items():
         table.add_row(name, f"{value:,.4g}")

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from cuvee.settings import Settings
 from rag_service.answers import models
 from rag_service.answers.answerer import Answerer
 from rag_service.evaluation import corpus, golden, report, trial
-from rag_service.evaluation.golden import GoldenSet
+from rag_service.evaluation.golden import Case, GoldenSet
 from rag_service.evaluation.measuring import Bench, Measured, document_name, passage_name, summary
 from rag_service.index import building, reranker
 from rag_service.index.alive import Alive
@@ -32,6 +32,9 @@ from rag_service.pipeline.index import publish_built
 from rag_service.pipeline.run import INDEX_LOCK, Run
 
 log = logging.getLogger(__name__)
+
+Tell = Callable[[int, int], None]
+"""Told how many questions were measured, of how many."""
 
 SAMPLE = "sample.json"
 ARTEFACT = "index-weights"
@@ -53,19 +56,53 @@ class Evaluation:
     """Whose answers were measured, and which model is served instead if another is."""
 
 
-def evaluate_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
+def evaluate_index(
+    path: Path | None = None,
+    settings: Settings | None = None,
+    *,
+    written: bool = False,
+    most: int | None = None,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
     """Measure the published generation on a golden set (the sample's by default) and log it to MLflow.
+
+    Args:
+        path: of the golden set.
+        settings: None: of this process.
+        written: whether answers are those of the model that is served, and not the extractive ones.
+        most: of more questions, as many are asked, drawn by their hashes: the same ones each time.
+        tell: told after each question.
 
     Raises:
         InvalidInputError: the golden set cannot be read.
         NothingToMeasureError: nothing is published, or nothing that the golden set is about.
+        ConfigurationError: the model that is served cannot be had.
+        NotReadyError: it is served elsewhere and does not answer.
     """
     run = Run.begin(settings)
     chosen = golden.load(path or run.settings.golden_dir / SAMPLE)
-    with _bench(run, chosen) as (bench, about):
-        known = about_what_is_there(chosen, bench)
-        found = logged(run, chosen, list(bench.measure(known.cases)), about, bench.threshold)
+    with _bench(run, chosen, _served_answerer(run) if written else None) as (bench, about):
+        cases = _drawn(about_what_is_there(chosen, bench).cases, most)
+        measured = []
+        for one in bench.measure(cases):
+            measured.append(one)
+            if tell:
+                tell(len(measured), len(cases))
+        found = logged(run, chosen, measured, about, bench.threshold)
     return vars(found)
+
+
+def _served_answerer(run: Run) -> Answerer:
+    model = models.load(run.settings.answer_model, models.ModelOptions.of(run.settings))
+    return Answerer(model, run.settings.rewrite_questions)
+
+
+def _drawn(cases: Sequence[Case], most: int | None) -> list[Case]:
+    """In their order."""
+    if most is None or len(cases) <= most:
+        return list(cases)
+    drawn = set(sorted(cases, key=lambda case: hashlib.sha256(case.question.encode()).digest())[:most])
+    return [case for case in cases if case in drawn]
 
 
 def tune_index(path: Path | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -113,13 +150,13 @@ def _name(calibration: Calibration, refused_below: float) -> str:
 
 
 @contextmanager
-def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]]:
+def _bench(run: Run, chosen: GoldenSet, answerer: Answerer | None = None) -> Iterator[tuple[Bench, dict[str, str]]]:
     """What is published, or the passages that came along; and what reports say it is."""
     manifest = run.published()
     if chosen.passages is None:
         if manifest is None:
             raise NothingToMeasureError("Nothing is indexed yet, so there is nothing to measure.")
-        bench = bench_of(run, generation_folder(run.index_dir, manifest.number), run.making(manifest))
+        bench = bench_of(run, generation_folder(run.index_dir, manifest.number), run.making(manifest), answerer)
         yield bench, {**described(run, chosen, bench), "generation": str(manifest.number)}
         return
     # Made as what is published: weights that are fitted to them may be served with it.
@@ -129,16 +166,16 @@ def _bench(run: Run, chosen: GoldenSet) -> Iterator[tuple[Bench, dict[str, str]]
     with tempfile.TemporaryDirectory(prefix="cuvee-golden-") as folder:
         apart = corpus.indexed(chosen.passages, encoder, Path(folder))
         retriever = Retriever(apart, encoder, in_use, reranker.load(run.settings.reranker))
-        bench = Bench.of(retriever, Answerer(models.extractive()), passage_name, refused_below)
+        bench = Bench.of(retriever, answerer or Answerer(models.extractive()), passage_name, refused_below)
         yield bench, described(run, chosen, bench)
 
 
-def bench_of(run: Run, folder: Path, making: Making) -> Bench:
-    """A generation as it would be served, with extractive answers."""
+def bench_of(run: Run, folder: Path, making: Making, answerer: Answerer | None = None) -> Bench:
+    """A generation as it would be served; None: with extractive answers."""
     recency = Recency(run.settings.recency_half_life_days)
     scorer = reranker.load(run.settings.reranker)
     retriever = Retriever(Generation.load(folder), _encoder(making), None, scorer, recency)
-    return Bench.of(retriever, Answerer(models.extractive()), document_name)
+    return Bench.of(retriever, answerer or Answerer(models.extractive()), document_name)
 
 
 def _encoder(making: Making) -> CachingEncoder:
@@ -147,13 +184,14 @@ def _encoder(making: Making) -> CachingEncoder:
 
 def described(run: Run, chosen: GoldenSet, bench: Bench) -> dict[str, str]:
     """Tags of the report."""
-    # Another model may take minutes for one question: what it says is not measured here, and the report says so.
+    # Another model may take minutes for one question: it is measured only if asked for, and the report says which was.
     served, measured = run.settings.answer_model, bench.answerer.model.name
+    as_served = served == "extractive" or measured != models.extractive().name
     scorer = bench.retriever.scorer
     return {
         "golden": chosen.name,
         "embedder": bench.retriever.encoder.version,
-        "answer_model": measured if served == "extractive" else f"{measured}, not {served}, which is served",
+        "answer_model": measured if as_served else f"{measured}, not {served}, which is served",
         "reranker": scorer.version if scorer else reranker.NONE,
     }
 

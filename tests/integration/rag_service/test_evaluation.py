@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import openai
 import pytest
 import sqlalchemy as sa
 from mlflow.tracking import MlflowClient
@@ -24,6 +25,8 @@ from rag_service.index.building import Recipe
 from rag_service.index.manifest import Manifest
 from rag_service.pipeline import evaluation
 from rag_service.pipeline.run import Run
+from tests.integration.conftest import free_port
+from tests.integration.rag_service.chat_server import running
 from tests.integration.rag_service.live import set_document, shelve
 from tests.integration.rag_service.serving import Library, publish
 
@@ -180,3 +183,31 @@ def test_where_one_half_has_no_answerable_question_nothing_is_tuned_and_it_says_
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
     assert "one half of the golden set golden has no question with an answer" in done.output
     assert published(ready).number == 2
+
+
+def test_what_the_served_model_writes_is_measured_when_asked_for(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"answerable": True, "document": "visits/museum/museum.txt", "answers": ["March"]}
+    cases = [asked | {"question": f"In which month does the cellar museum open {when}?"} for when in ("first", "again")]
+    (tmp_path / "golden.json").write_text(json.dumps(cases))
+    written = ("It opens on the first Sunday", " of March, from ten to four. [1]")
+    with running(free_port()) as server:
+        server.does.pieces = written
+        monkeypatch.setenv("CUVEE_ANSWER_MODEL", f"openai:{server.url}")
+
+        told = evaluate("--written", "--most", "1", str(tmp_path / "golden.json"))
+
+        assert len(server.requests) == 1
+    run = the_run(ready)
+    assert (run.data.metrics["cases"], run.data.metrics["answer.holds_gold"]) == (1, 1)
+    assert "Answers of openai:little@" in told and "which is served" not in told
+    assert run.data.tags["answer_model"].startswith("openai:little@")
+    assert "1/1" in told
+
+    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 0.02)
+    down = CliRunner().invoke(app, ["evaluate", "--written", str(tmp_path / "golden.json")])
+    assert (down.exit_code, type(down.exception)) == (1, SystemExit)
+    both = CliRunner().invoke(app, ["evaluate", "--tune", "--most", "3"])
+    assert (both.exit_code, "leave the other options out" in both.output) == (1, True)
