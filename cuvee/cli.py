@@ -66,11 +66,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         found = {"healthy": healthy, "memory_bytes": memory, "processes": [dataclasses.asdict(row) for row in rows]}
         typer.echo(json.dumps(found, indent=2))
     else:
-        table = Table("process", "state", "healthy", "pid", "up", "memory", "address", box=None)
+        table = Table("process", "state", "up", "memory", "address", box=None)
         for row in rows:
-            mark = "[green]yes[/]" if row.healthy else "[red]no[/]"
+            state = "not healthy" if row.state == "RUNNING" else row.state.lower()
+            told = "[green]healthy[/]" if row.healthy else f"[red]{state}[/]"
             size = f"{row.memory_bytes / 1e6:.0f} MB"
-            table.add_row(row.name, row.state, mark, str(row.pid or ""), f"{row.uptime_seconds} s", size, row.url)
+            table.add_row(row.name, told, f"{row.uptime_seconds} s", size, row.url)
         console.print(table)
         console.print(f"{memory / 1e9:.2f} GB in all")
     if not healthy:

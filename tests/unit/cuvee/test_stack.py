@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from cuvee.cli import app
 from cuvee.errors import ConfigurationError, PreconditionError
 from cuvee.settings import Settings
-from cuvee.stack import java, launch, preflight, secrets, supervision
+from cuvee.stack import java, launch, lifecycle, preflight, secrets, supervision
 from cuvee.stack.programs import Program, environment, programs
 
 
@@ -255,6 +255,25 @@ def test_without_a_stack_a_command_says_so(command: list[str], tmp_path: Path, m
 
     assert (told.exit_code, type(told.exception)) == (1, SystemExit)
     assert "cuvee up" in told.stderr
+
+
+def test_the_status_shows_whole_addresses_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    url = "http://127.0.0.1:8080"
+    rows = [
+        lifecycle.ProgramStatus("airflow-dag-processor", "RUNNING", True, 123_456, 12_345, 1_466_000_000, url),
+        lifecycle.ProgramStatus("spark", "RUNNING", False, 123_457, 12_345, 0, "sc://127.0.0.1:15002"),
+        lifecycle.ProgramStatus("mlflow", "STOPPED", False, None, 0, 0, "http://127.0.0.1:5000"),
+    ]
+    monkeypatch.setattr(lifecycle, "status", lambda _: rows)
+
+    told = CliRunner().invoke(app, ["status"])
+
+    shown = [line for line in told.output.splitlines()[1:] if "127.0.0.1" in line]
+    assert told.exit_code == 1
+    assert [line.split()[-1] for line in shown] == [row.url for row in rows]
+    assert "airflow-dag-processor" in shown[0] and " healthy " in shown[0]
+    assert "not healthy" in shown[1] and "stopped" in shown[2]
 
 
 def test_a_download_that_fails_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
