@@ -38,8 +38,9 @@ class Listener(threading.Thread):
         self._stopping.set()
         self._ends.send(b"\0")
         self.join(timeout=5)
-        self._end.close()
-        self._ends.close()
+        if not self.is_alive():
+            self._end.close()
+            self._ends.close()
 
     def run(self) -> None:
         while not self._stopping.is_set():

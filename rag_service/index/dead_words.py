@@ -4,32 +4,19 @@ The mean length of titles and texts, the other thing that BM25 knows of the whol
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
 from cuvee.errors import IntegrityError
-from rag_service.index.lexical import FIELDS, stems
+from rag_service.index.lexical import FIELDS, DeadWords, stems
 from rag_service.index.manifest import Manifest, verify
 
 _SCHEMA = pa.schema([("field", pa.string()), ("stem", pa.string()), ("rows", pa.int64())])
 
 Counts = dict[str, Counter[str]]
 """By field, then stem: rows that hold it."""
-
-
-@dataclass(frozen=True)
-class DeadWords:
-    """Of `rows` dead rows."""
-
-    rows: int = 0
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def holding(self, name: str, stem: str) -> int:
-        """How many of them hold this stem in the field of this name."""
-        return self.counts[name].get(stem, 0) if self.rows else 0
 
 
 def count(rows: Iterable[tuple[str, str]]) -> Counts:

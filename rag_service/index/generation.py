@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cuvee.errors import IntegrityError
 from rag_service.index import filters
 from rag_service.index.building import Recipe, build
-from rag_service.index.dead_words import DeadWords, read_dead_words
+from rag_service.index.dead_words import read_dead_words
 from rag_service.index.filters import Condition
-from rag_service.index.lexical import Lexical
+from rag_service.index.lexical import DeadWords, Lexical
 from rag_service.index.manifest import MANIFEST, FileInfo, Manifest, index_dir_of, read_manifest
 from rag_service.index.publishing import current, next_number, publish
 from rag_service.index.rows import SCHEMA, Chunk, Outline, Rows

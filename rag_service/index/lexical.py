@@ -9,11 +9,11 @@ import json
 import math
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tantivy
@@ -31,13 +31,17 @@ _LONGEST_WORD = 40
 _HEAP_BYTES = 512_000_000
 
 
-class Dead(Protocol):
-    """Rows of the parts that are not there any more."""
+@dataclass(frozen=True)
+class DeadWords:
+    """How many of the `rows` dead rows hold each word."""
 
-    @property
-    def rows(self) -> int: ...
+    rows: int = 0
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By field, then stem."""
+
     def holding(self, name: str, stem: str) -> int:
         """How many of them hold this stem in the field of this name."""
+        return self.counts[name].get(stem, 0) if self.rows else 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def write_part(path: Path, first_row: int, titles: Iterable[str], texts: Iterabl
 class Lexical:
     """The words of all parts; it never changes, and searching it is safe from several threads."""
 
-    def __init__(self, parts: Sequence[Part], dead: "Dead") -> None:
+    def __init__(self, parts: Sequence[Part], dead: DeadWords) -> None:
         """Words weigh as if the rows of `dead` were not there.
 
         Raises:
@@ -187,8 +191,8 @@ def _analyzer() -> Any:
 
 def _schema() -> Any:
     builder = tantivy.SchemaBuilder()
-    for field in FIELDS:
-        builder.add_text_field(field, tokenizer_name=_ANALYZER, index_option="freq")
+    for name in FIELDS:
+        builder.add_text_field(name, tokenizer_name=_ANALYZER, index_option="freq")
     builder.add_unsigned_field("row", indexed=True, fast=True)
     return builder.build()
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,12 +29,9 @@ from rag_service.index.manifest import Manifest, generation_folder
 from rag_service.index.recency import Recency
 from rag_service.index.search import CachingEncoder, Retriever
 from rag_service.pipeline.index import publish_built
-from rag_service.pipeline.run import INDEX_LOCK, Run
+from rag_service.pipeline.run import INDEX_LOCK, Run, Tell
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[int, int], None]
-"""Told how many questions were measured, of how many."""
 
 SAMPLE = "sample.json"
 ARTEFACT = "index-weights"

@@ -32,8 +32,8 @@ from rag_service.index.manifest import Manifest, generation_folder, read_manifes
 from rag_service.index.rows import Rows
 from rag_service.pipeline import evaluation
 from rag_service.pipeline.index import REBUILD, publish_built, receipt_of
-from rag_service.pipeline.rebuild_files import Candidate, Landing, Profile, Rebuild, Reread, Tell
-from rag_service.pipeline.run import INDEX_LOCK, Run
+from rag_service.pipeline.rebuild_files import Candidate, Landing, Profile, Rebuild, Reread
+from rag_service.pipeline.run import INDEX_LOCK, Run, Tell
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -22,7 +22,7 @@ from rag_service.index.manifest import Manifest
 from rag_service.index.rows import Rows
 from rag_service.pipeline import reading
 from rag_service.pipeline.index import in_shares
-from rag_service.pipeline.run import Run
+from rag_service.pipeline.run import Run, Tell
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ _CANDIDATE = "candidate.json"
 _LIBRARIES = ("PyPDF2", "python-docx", "beautifulsoup4", "lxml")
 
 Landing = tuple[str, str]
-Tell = Callable[[int, int], None]
-"""Told how many documents were read anew, of how many."""
 
 
 def reading_digest() -> str:

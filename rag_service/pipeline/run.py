@@ -1,5 +1,6 @@
 """What every task needs, made from the settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from rag_service.index.making import Making
 from rag_service.index.manifest import Manifest
 
 INDEX_LOCK = "index"
+Tell = Callable[[int, int], None]
+"""Told how much is done, of how much."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ function action(label, one, does) {
     try {
       if ((await does()) !== null) await refresh();
     } catch (error) {
-      notice(error.message);
+      if (error.status !== 401) notice(error.message);
     } finally {
       button.disabled = false;
     }

@@ -16,7 +16,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of readers in place of ours."""
     (tmp_path / "plain.py").write_text("READ = 1")
     (tmp_path / "notes.md").write_text("not code")
-    monkeypatch.setattr(rebuild_files.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(rebuild_files.resources, "files", {"rag_service.documents": tmp_path}.__getitem__)
     return tmp_path
 
 
@@ -44,16 +44,3 @@ def test_nor_once_a_library_has(code: Path, monkeypatch: pytest.MonkeyPatch) -> 
     before, known = rebuilt("chunker", "embedder"), metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "99" if name == "PyPDF2" else known(name))
     assert rebuilt("chunker", "embedder") != before
-
-
-def test_our_own_readers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[str] = []
-    real = rebuild_files.hashlib.sha256
-
-    def told(content: bytes = b"") -> Any:
-        looked.append(content.decode(errors="replace"))
-        return real(content)
-
-    monkeypatch.setattr(rebuild_files.hashlib, "sha256", told)
-    rebuild_files.reading_digest()
-    assert sum("def read" in content for content in looked) > 1
